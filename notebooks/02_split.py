@@ -1,0 +1,229 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 2 · Who is seen, who is new
+#
+# **Question.** Which photos may the network learn from, and which must it never see, so that a
+# score on the rest means what a biologist thinks it means?
+#
+# After this page you can show how a random split of photos flatters any method, explain seen and
+# unseen individuals, and build a split in which no sighting lies on both sides.
+#
+# | Reads | Writes |
+# | --- | --- |
+# | `data/annotations.csv` | `data/split.csv` |
+# | `data/crops.npz` | |
+#
+# Takes less than a minute.
+
+# %% tags=["parameters"]
+seed = 20241  # of every draw on this page
+train_share = 0.7  # of the annotations, as in the paper
+unseen_share = 0.5  # of the test identities: half are new to the model
+order = "random"  # who takes which role; by_size is the rule of the public code
+
+# %% [markdown]
+# ## The wrong way first
+#
+# The usual recipe of machine learning is to shuffle all photos and keep a part for testing. We do
+# that, and count how many test photos have a companion from the *same encounter* among the
+# training photos.
+
+# %%
+from miewid_lib import annotations, splits
+from miewid_lib.paths import ROOT, need
+
+table = annotations.read(need(ROOT / "data" / "annotations.csv", made_by="01_dataset"))
+
+# %%
+naive = splits.random_split(table, seed=seed, train_share=train_share)
+test, train = (naive[naive["part"] == part] for part in ("test", "train"))
+f"{test['encounter'].isin(train['encounter']).mean():.0%} of the test photos"
+
+# %% [markdown]
+# These were taken within minutes of a training photo of the same animal. How much does that help
+# somebody who knows *nothing* about animals? Take the most ignorant method we can think of: shrink
+# every crop to a grey thumbnail of 24 × 24 pixels and look for the closest one.
+
+# %%
+import numpy as np
+
+crops = np.load(need(ROOT / "data" / "crops.npz", made_by="01_dataset"))["crops"]
+grey = crops.mean(axis=-1)  # [N, S, S]
+edges = np.linspace(0, grey.shape[1], 25).astype(int)[:-1]
+blocks = np.add.reduceat(np.add.reduceat(grey, edges, axis=1), edges, axis=2)  # [N, 24, 24]
+
+# %%
+thumbnails = blocks.reshape(len(blocks), -1)
+thumbnails = thumbnails - thumbnails.mean(axis=1, keepdims=True)
+
+# %% [markdown]
+# Twice each thumbnail looks for its animal among all other photos of its species: once with every
+# photo allowed, as under a random split, and once with those of its own encounter left out.
+
+# %%
+from miewid_lib import retrieval
+
+ask = {"embeddings": thumbnails, "identities": table["identity"], "groups": table["species"]}
+allowed = {"random split": None, "own encounter left out": table["encounter"]}
+answers = {name: retrieval.one_vs_rest(**ask, exclude=own) for name, own in allowed.items()}
+
+# %% tags=["hide-input"]
+import pandas as pd
+
+both = pd.concat(answers, names=["evaluation"])
+by_species = both.groupby(["group", "evaluation"])[["top1", "chance_top1"]].mean().unstack()
+top1 = by_species["top1"][list(allowed)].assign(chance=by_species["chance_top1"].iloc[:, 0])
+top1.loc["mean over species"] = top1.mean()
+(100 * top1).round(1)
+
+# %% [markdown]
+# The gap between the first two columns is what the query's own encounter gave away: the same
+# background, the same light, the same pose. What stays above chance in the second column is
+# earned, since large patches can be told even on a thumbnail. A network scored on a random split
+# would be praised for the gap as well, and nobody would notice until it met a new sighting in the
+# field.
+#
+# ## What should a test ask?
+#
+# Two questions, and they differ. *Will the system recognise an animal that is in the catalogue, on
+# a new day?* For that, some encounters of an individual are for training and others for testing:
+# it is **seen**. *Will it tell apart animals that came into the catalogue after training?* For
+# that, an individual is only in the test: it is **unseen**. About half of the test identities are
+# of each kind. In both cases an encounter stays whole.
+#
+# ## Three animals by hand
+#
+# Ada has three encounters of three photos, Ben has three of two and Cleo has two of two. Let Cleo
+# be new. Ada gives one encounter to the training and two to the test. Ben is left for training
+# alone.
+
+# %%
+sightings = ["Ada 1", "Ada 2", "Ada 3"] * 3 + ["Ben 1", "Ben 2", "Ben 3", "Cleo 1", "Cleo 2"] * 2
+hand = pd.DataFrame({"encounter": sorted(sightings)})
+hand["individual"] = hand["encounter"].str.split().str[0]
+in_test = hand["encounter"].isin(["Ada 2", "Ada 3", "Cleo 1", "Cleo 2"])
+pd.crosstab(hand["individual"], np.where(in_test, "test", "train"))
+
+# %% [markdown]
+# Two rules tidy up afterwards. In training, an identity with fewer than three photos leaves: there
+# is nothing to generalise from. In the test, only *one photo of each encounter* stays, so that no
+# sighting counts more than another, at most ten of an identity, and identities with a single photo
+# leave because nothing could match them. The library does the same, with the roles drawn by lot.
+
+# %%
+hand = hand.assign(species="toy", identity=hand["individual"])
+hand["annotation_id"] = [f"toy:{i}" for i in range(len(hand))]
+roles = splits.split(hand, seed=3, train_share=0.6)
+pd.crosstab(roles["individual"], roles["part"])
+
+# %% [markdown]
+# Whoever the lot made unseen has no photo in training, whoever is seen has some on both sides. The
+# lot is a hash of names and seed, so the order of lines in the table cannot change it.
+#
+# ## The split of the book
+
+# %%
+wishes = {"seed": seed, "train_share": train_share, "unseen_share": unseen_share}
+parts = splits.split(table, order=order, **wishes)
+parts.groupby(["part", "reason"], dropna=False).size().rename("annotations").reset_index()
+
+# %% [markdown]
+# Every photo that is used nowhere has its reason. One photo an encounter costs many photos; it is
+# what makes the scores honest. The diagram shows individuals of one species, each square a photo,
+# a gap between encounters.
+
+# %%
+kinds = parts["part"].where(parts["part"] != "test", "test unseen")
+parts["label"] = kinds.mask((parts["part"] == "test") & parts["seen"], "test seen")
+
+# %%
+from miewid_lib import figures
+
+example = parts["species"].value_counts().index[0]
+figures.split_diagram(parts[parts["species"] == example])
+
+# %% [markdown]
+# The same animals under the random split: both colours stand in one encounter again and again.
+# That is the leak, made visible.
+
+# %%
+naive["label"] = naive["part"].replace("test", "test seen")
+figures.split_diagram(naive[naive["species"] == example])
+
+# %% [markdown]
+# ## Did we get what we asked for?
+#
+# The roles are found by exact search in each species, and what could not be met shows here beside
+# what was asked. Small species get a smaller training share, so that enough test identities
+# remain.
+
+# %%
+achieved = splits.shares(parts).set_index("species")
+columns = ["individuals", "train_annotations", "test_identities", "test_queries"]
+achieved[[*columns, *achieved.filter(like="share")]].round(2).T
+
+# %% [markdown]
+# ## Does "new" mean "rarely photographed"?
+#
+# The public code gives roles by size: individuals with the fewest photos become unseen, those with
+# the most are for training only. Then nobody can say whether unseen animals score low because they
+# are new or because there are few photos of them. A lot keeps the two apart. Compare how many
+# photos a test individual has in the whole table.
+
+# %%
+table["photos"] = table.groupby(["species", "individual"])["annotation_id"].transform("size")
+rules = {rule: splits.split(table, order=rule, **wishes) for rule in ("random", "by_size")}
+tests = pd.concat(rules, names=["rule"]).query("part == 'test'")
+tests.groupby(["seen", "rule"])["photos"].mean().unstack().round(1)
+
+# %% [markdown]
+# Under `by_size` the rows differ by construction. Under the lot they are closer; a seen animal
+# still needs photos enough for both sides.
+#
+# ## Check
+
+# %%
+train, test = (parts[parts["part"] == part] for part in ("train", "test"))
+unseen = test[~test["seen"]]
+assert not set(train["encounter"]) & set(test["encounter"])
+assert not set(train["identity"]) & set(unseen["identity"])
+assert not test.duplicated(["identity", "encounter"]).any()
+assert train.groupby("identity").size().min() >= 3
+assert test.groupby("identity").size().between(2, 10).all()
+
+# %% [markdown]
+# In words: no sighting lies on both sides, no unseen animal was trained on, a test identity shows
+# every encounter once, and the two limits on photos hold.
+#
+# ## Save
+
+# %%
+annotations.write(parts.drop(columns="label"), ROOT / "data" / "split.csv")
+
+# %% [markdown]
+# ## What we learned
+#
+# A random split rewards whoever remembers backgrounds. So encounters stay whole, and half of the
+# test animals are new.
+#
+# **Differences from the paper.** The rules are those of the paper; roles by lot and whole
+# encounters in both parts are ours. The paper has no validation part, and neither have we:
+# settings were tried on splits with other seeds, never on this one.
+#
+# **Exercises.** (1) Set `order` to `by_size` and run this page. How many photos have the unseen
+# animals now? (2) Replace the thumbnails by the mean colour of each crop. What is left once the
+# own encounter is out? (3) What happens to `achieved` when you ask for `train_share = 0.9`?
+#
+# Next: [3 · One embedding for all species](03_train.ipynb)
