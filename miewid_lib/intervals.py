@@ -40,6 +40,16 @@ def summarise(
     return pd.DataFrame(rows)
 
 
+def mean_over_seeds(per_query: pd.DataFrame) -> pd.DataFrame:
+    """Average the scores of each query over the runs of its model that differ in `seed` alone.
+
+    Chance and counts do not depend on the run. A query without a mate keeps its NaN.
+    """
+    averaged = per_query.columns[per_query.columns.str.fullmatch(r"top\d+|average_precision")]
+    keys = [c for c in per_query.columns if c not in (*averaged, "seed", "first_rank")]
+    return per_query.groupby(keys, dropna=False, sort=False)[list(averaged)].mean().reset_index()
+
+
 def species_mean(
     per_query: pd.DataFrame,
     *,
@@ -109,11 +119,11 @@ def paired_difference(
 
 def _metrics(per_query: pd.DataFrame, by: list[str]) -> list[str]:
     """The columns to average; refuses a table that lacks one the functions here need."""
-    needed = [*by, "group", "identity", "n_mates", "average_precision", "chance_top1"]
+    needed = [*by, "group", "identity", "n_mates", "chance_top1"]
     if not by or (missing := [name for name in needed if name not in per_query]):
         raise RetrievalError(f"the table of queries lacks {missing if by else 'a column by'}")
     top_k = per_query.columns[per_query.columns.str.fullmatch(r"top\d+")]
-    columns = ["chance_top1", *top_k, "average_precision"]
+    columns = ["chance_top1", *top_k, *per_query.columns.intersection(["average_precision"])]
     holes = per_query.loc[per_query["n_mates"] > 0, ["group", "identity", *columns]].isna().any()
     if holes.any():
         raise RetrievalError(f"queries with a mate have no {holes.idxmax()}; rank them all alike")

@@ -1,16 +1,18 @@
 """Nearest neighbours by cosine, one query a row: ranks, top-k, mAP, and means with intervals."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from miewid_lib.errors import RetrievalError
-from miewid_lib.intervals import paired_difference, species_mean, summarise  # noqa: F401
-
-TIE = 1e-6  # cosines closer than this are equal: float32 rounding cannot tell them apart
-BLOCK = 2**22  # similarities held at once: 16 MB, whatever the number of photos
-Column = Sequence | None  # one value a photo
+from miewid_lib.intervals import (  # noqa: F401
+    mean_over_seeds,
+    paired_difference,
+    species_mean,
+    summarise,
+)
+from miewid_lib.similarity import TIE, Column, meetings, names_of, similarities, unit
 
 
 def one_vs_rest(
@@ -38,12 +40,12 @@ def one_vs_rest(
     1        1         2.0   0.0   1.0
     2        0         NaN   NaN   NaN
     """
-    vectors = _unit(embeddings, "embeddings")  # [N, D]
-    names, _ = _identities(identities, len(vectors), "identities")
+    vectors = unit(embeddings, "embeddings")  # [N, D]
+    names, _ = names_of(identities, len(vectors), "identities")
     codes = pd.factorize(names)[0]
-    group_of, meetings = _meetings(groups, exclude, len(vectors))
+    group_of, met = meetings(groups, exclude, len(vectors))
     scores = np.empty((len(vectors), 4))
-    for rows, left_out in meetings:
+    for rows, left_out in met:
         photos = vectors[rows], codes[rows]
         scores[rows] = _scores(*photos, *photos, left_out.__getitem__)
     return _table(names, group_of, scores, top_k)
@@ -65,13 +67,13 @@ def query_database(
     >>> query_database(np.eye(2), [7, 8], np.eye(2), [8, 7], top_k=[1])["first_rank"].tolist()
     [2.0, 2.0]
     """
-    queries = _unit(query_embeddings, "query_embeddings")  # [Q, D]
-    database = _unit(database_embeddings, "database_embeddings")  # [N, D]
+    queries = unit(query_embeddings, "query_embeddings")  # [Q, D]
+    database = unit(database_embeddings, "database_embeddings")  # [N, D]
     shape = len(queries), len(database)
     if len(sizes := {queries.shape[1], database.shape[1]}) > 1:
         raise RetrievalError(f"query and database embeddings have different sizes: {sizes}")
-    names, kind = _identities(query_identities, shape[0], "query_identities")
-    others, other_kind = _identities(database_identities, shape[1], "database_identities")
+    names, kind = names_of(query_identities, shape[0], "query_identities")
+    others, other_kind = names_of(database_identities, shape[1], "database_identities")
     if min(shape) and kind != other_kind:
         raise RetrievalError("query and database identities must both be integers or both be text")
     both = np.array([*names.tolist(), *others.tolist()], dtype=object)  # never int64 to float64
@@ -94,11 +96,11 @@ def neighbours(
     >>> neighbours(np.array([[1, 0], [0.8, 0.6], [0, 1]]), k=1)[0].ravel().tolist()
     [1, 0, 1]
     """
-    vectors = _unit(embeddings, "embeddings")  # [N, D]
+    vectors = unit(embeddings, "embeddings")  # [N, D]
     nearest = np.full((len(vectors), k), -1)
     cosines = np.full((len(vectors), k), np.nan, np.float32)
-    for rows, left_out in _meetings(groups, exclude, len(vectors))[1]:
-        for i, similarity in _similarities(vectors[rows], vectors[rows]):
+    for rows, left_out in meetings(groups, exclude, len(vectors))[1]:
+        for i, similarity in similarities(vectors[rows], vectors[rows]):
             similarity[left_out[i]] = -np.inf
             last = np.partition(similarity, -k)[-k] if k < len(rows) else -np.inf
             near = np.flatnonzero((similarity >= last) & (similarity > -np.inf))
@@ -112,7 +114,7 @@ def _scores(queries, codes, database, database_codes, left_out: Callable) -> np.
     """n_candidates, n_mates, first_rank and average_precision of each query, [Q, 4]."""
     mates_of = pd.Series(database_codes).groupby(database_codes).indices
     scores = np.full((len(queries), 4), np.nan)
-    for i, similarity in _similarities(queries, database):
+    for i, similarity in similarities(queries, database):
         hidden = left_out(i)
         similarity[hidden] = -np.inf
         mates = mates_of.get(codes[i], np.array([], int))
@@ -134,13 +136,6 @@ def _n_ahead(similarity: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     return len(similarity) - np.searchsorted(np.sort(similarity), bounds)
 
 
-def _similarities(queries, database) -> Iterator[tuple[int, np.ndarray]]:
-    """Each query's number and its cosines to the database [N], computed block by block."""
-    step = max(1, BLOCK // max(1, len(database)))
-    for start in range(0, len(queries), step):
-        yield from enumerate(queries[start : start + step] @ database.T, start)
-
-
 def _table(names, group_of, scores: np.ndarray, top_k: Sequence[int]) -> pd.DataFrame:
     if bad := [k for k in top_k if not isinstance(k, int | np.integer) or k < 1]:
         raise RetrievalError(f"top_k must be whole numbers from 1, not {bad}")
@@ -153,48 +148,3 @@ def _table(names, group_of, scores: np.ndarray, top_k: Sequence[int]) -> pd.Data
     table["average_precision"] = precision
     table["chance_top1"] = mates / np.where(candidates > 0, candidates, np.nan)
     return table
-
-
-def _unit(embeddings: np.ndarray, name: str) -> np.ndarray:
-    """Rows of length one as float32 [N, D]; refuses what has no direction."""
-    x = np.asarray(embeddings)
-    if x.ndim != 2 or x.dtype.kind not in "fiu":
-        raise RetrievalError(f"{name} must be numbers of shape [N, D], not {x.dtype} {x.shape}")
-    x = x.astype(np.result_type(x.dtype, np.float32))
-    infinite, zero = ~np.isfinite(x).all(axis=1), ~x.any(axis=1)
-    for bad, what in ((infinite, "holds NaN or infinity"), (zero, "is all zeros")):
-        if bad.any():
-            raise RetrievalError(f"{name}: row {bad.argmax()} {what} ({bad.sum()} such rows)")
-    x /= np.abs(x).max(axis=1, keepdims=True, initial=0)  # so that no square overflows
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    return x.astype(np.float32, copy=False)
-
-
-def _column(values: Sequence, n: int, name: str, *, nulls: bool = False) -> pd.Series:
-    column = pd.Series(list(values))  # by position, whatever index a table brought along
-    if len(column) != n:
-        raise RetrievalError(f"{name} has {len(column)} values for {n} embeddings")
-    if not nulls and column.isna().any():
-        raise RetrievalError(f"{name}: row {int(column.isna().argmax())} is missing; drop it first")
-    return column
-
-
-def _identities(values: Sequence, n: int, name: str) -> tuple[pd.Series, str]:
-    column = _column(values, n, name)
-    kind = pd.api.types.infer_dtype(column, skipna=False)
-    if kind not in ("integer", "string", "empty"):
-        raise RetrievalError(f"{name} must be integers or text, not {kind}")
-    return column, kind
-
-
-def _meetings(groups: Column, exclude: Column, n: int) -> tuple[pd.Series, list[tuple]]:
-    """The group of each row; the rows of each group with what each row there never meets."""
-    group_of = _column(["all"] * n if groups is None else groups, n, "groups")
-    values = [None] * n if exclude is None else exclude
-    codes = pd.factorize(_column(values, n, "exclude", nulls=True))[0]
-    encounters = np.where(codes < 0, n + np.arange(n), codes)  # null: an encounter of its own
-    meetings = []
-    for rows in group_of.groupby(pd.factorize(group_of)[0]).indices.values():
-        members = pd.Series(encounters[rows]).groupby(encounters[rows]).indices
-        meetings.append((rows, [members[code] for code in encounters[rows]]))
-    return group_of, meetings

@@ -27,22 +27,26 @@
 #
 # Takes some minutes for each model on two cores.
 #
-# The pipeline runs this page three times and changes one word, `model`. `multispecies` is one
-# network for all species. `single` is one network for each species, with the same number of passes
-# over its photos. `single_matched` gives each of those more steps, for a fair comparison in
-# chapter 5.
+# The pipeline runs this page six times and changes one word, `model`:
+#
+# - `multispecies`: one network for all species;
+# - `single`: one network for each species, with the same number of passes over its photos;
+# - `single_matched`: the same with more steps, for a fair comparison in chapter 5;
+# - `heldout`: networks that never saw some of the species, for chapters 6 and 7;
+# - `efficientnetv2` and `swinv2`: two kinds of backbone, for chapter 8.
 
 # %% tags=["parameters"]
 seed = 20241  # of the examples on this page
 threads = 2  # of torch; fixed, because the last bits of a sum depend on it
 device = "cpu"  # cpu or cuda
-model = "multispecies"  # or single, or single_matched
+model = "multispecies"  # or another of the six above
 backbone = "tf_efficientnet_lite0"  # any timm network
 pretrained = True  # start from ImageNet weights
-seeds = [0]  # one training run a seed
+seeds = [0, 1]  # one run a seed for multispecies and single, the first seed for the others
 epochs = 10  # passes over the training photos
 batch_size = 16  # photos a step; the published value
-min_steps = 200  # single_matched trains at least so many steps a species
+min_steps = 300  # single_matched trains at least so many steps a species
+folds = 4  # heldout leaves out one part of the species in each of so many runs
 lr_start = 4.7e-05  # learning rate at the start; published 4.73e-05
 lr_max = 0.0009  # at the top; published 8.97e-04
 lr_min = 1.4e-06  # in the end; published 1.41e-06
@@ -53,7 +57,11 @@ n_subcenters = 3  # centers a class; published
 scale = 51.96  # of the cosines before the softmax; published
 margin_min_rad = 0.2  # for the identity with most photos; published
 margin_max_rad = 0.3284  # for the identity with fewest; published
-precision = "float32"  # bfloat16 is slower for this network, faster for most others
+precision = "bfloat16"  # of the network's own sums; measured faster than float32 here
+efficientnetv2 = "tf_efficientnetv2_b0"  # chapter 8, from random weights as is its rival
+swinv2 = "swinv2_tiny_window8_256"  # chapter 8, of the shape below
+swinv2_shape = {"img_size": 72, "patch_size": 3, "window_size": 6, "embed_dim": 40}  # small
+swinv2_stages = {"depths": [2, 2, 2, 2], "num_heads": [2, 4, 8, 16]}  # at its rival's cost
 
 # %% [markdown]
 # ## From a feature map to one vector
@@ -212,15 +220,32 @@ figures.photo_grid({"augmented": list((varied.permute(0, 2, 3, 1).numpy() * 255)
 # %% [markdown]
 # ## Which runs?
 #
-# One run needs the photos of its species and a number of epochs. A small species takes few steps
-# in an epoch, and might lose only because it was stopped early. So `single_matched` adds epochs
-# until every species has made at least `min_steps` steps.
+# A run *learns* from the training photos of some species and later *answers* for some: the joint
+# network learns from all and answers for all. A species answers only if it has test photos. For
+# `heldout`, the species are dealt into parts like cards, from the most to the least photographed,
+# and each run leaves one part out and answers for just that part.
 
 # %%
-species = np.where(in_train, table["species"], None)
-names = ["all species"] if model == "multispecies" else sorted(set(species[in_train]))
-plan = pd.DataFrame({"run": names})
-plan["photos"] = [in_train.sum() if n == "all species" else (species == n).sum() for n in names]
+species = table["species"].to_numpy()
+trained = sorted(set(species[in_train]))
+tested = set(species[table["part"] == "test"])
+by_size = [name for name in table["species"].value_counts().index if name in tested]
+
+# %%
+parts = [by_size[k::folds] for k in range(min(folds, len(by_size)))]
+runs = [("all species", trained, by_size)]
+if model in ("single", "single_matched"):
+    runs = [(name, [name], [name]) for name in trained if name in tested]
+elif model == "heldout":
+    runs = [(f"without part {k}", sorted({*trained} - {*p}), p) for k, p in enumerate(parts, 1)]
+
+# %% [markdown]
+# A small species takes few steps in an epoch, and might lose only because it was stopped early. So
+# `single_matched` adds epochs until every species has made at least `min_steps` steps.
+
+# %%
+plan = pd.DataFrame(runs, columns=["run", "learns", "answers"])
+plan["photos"] = [(in_train & np.isin(species, names)).sum() for names in plan["learns"]]
 steps = np.ceil(plan["photos"] / batch_size)
 plan["epochs"] = epochs
 if model == "single_matched":
@@ -230,8 +255,17 @@ plan
 
 # %% [markdown]
 # A longer run stretches the whole schedule: its ramp keeps the same share of the epochs, and the
-# rate ends where the others end.
-#
+# rate ends where the others end. All runs but those of chapter 8 start from the same backbone.
+
+# %%
+rivals = {
+    "efficientnetv2": (efficientnetv2, {}),
+    "swinv2": (swinv2, swinv2_shape | swinv2_stages),
+}
+network, shape = rivals.get(model, (backbone, {}))
+run_seeds = seeds if model in ("multispecies", "single") else seeds[:1]
+
+# %% [markdown]
 # ## Train
 #
 # One function makes a network and its loss, and trains both. Every name in it has appeared above.
@@ -242,32 +276,31 @@ plan
 from miewid_lib.progress import progress
 
 
-def train(name: str, n_epochs: int, run_seed: int) -> tuple[models.EmbeddingNet, pd.DataFrame]:
-    chosen = np.flatnonzero(in_train if name == "all species" else species == name)
+def train(run, run_seed: int) -> tuple[models.EmbeddingNet, pd.DataFrame]:
+    chosen = np.flatnonzero(in_train & np.isin(species, run.learns))
     labels, identities = pd.factorize(table["identity"].iloc[chosen], sort=True)
     torch.manual_seed(run_seed)
-    net = models.EmbeddingNet(backbone, pretrained=pretrained).to(device)
+    from_imagenet = pretrained and model not in rivals
+    net = models.EmbeddingNet(network, pretrained=from_imagenet, **shape).to(device)
     margins_rad = losses.dynamic_margins(np.bincount(labels), **limits)
-    head = losses.SubCenterArcFace(
-        net.embedding_size, len(identities),
-        n_subcenters=n_subcenters, scale=scale, margins_rad=margins_rad,
-    ).to(device)  # fmt: skip
-    longer = n_epochs / epochs
+    centers = {"n_subcenters": n_subcenters, "scale": scale, "margins_rad": margins_rad}
+    head = losses.SubCenterArcFace(net.embedding_size, len(identities), **centers).to(device)
+    longer = run.epochs / epochs
     stretched = schedule | {"ramp": round(ramp * longer), "decay": decay ** (1 / longer)}
-    run = training.fit(
-        net, head, crops[chosen], labels, batch_size=batch_size, seed=run_seed,
-        rates=training.learning_rates(n_epochs, **stretched), precision=precision,
-        resume_in=ROOT / "build" / "checkpoints",
-    )  # fmt: skip
-    return net, pd.DataFrame(progress(run, total=n_epochs, label=f"{name}, seed {run_seed}"))
+    rates = training.learning_rates(run.epochs, **stretched)
+    options = {"batch_size": batch_size, "seed": run_seed, "precision": precision}
+    options |= {"rates": rates, "resume_in": ROOT / "build" / "checkpoints"}
+    rows = training.fit(net, head, crops[chosen], labels, **options)
+    label = f"{run.run}, seed {run_seed}"
+    return net, pd.DataFrame(progress(rows, total=run.epochs, label=label))
 
 
 # %%
 nets, logs = {}, []
-for run_seed in seeds:
-    for row in plan.itertuples():
-        nets[row.run, run_seed], log = train(row.run, row.epochs, run_seed)
-        logs.append(log.assign(run=row.run, seed=run_seed))
+for run_seed in run_seeds:
+    for run in plan.itertuples():
+        nets[run.run, run_seed], log = train(run, run_seed)
+        logs.append(log.assign(run=run.run, seed=run_seed))
 log = pd.concat(logs, ignore_index=True)
 
 # %% [markdown]
@@ -278,7 +311,7 @@ log = pd.concat(logs, ignore_index=True)
 
 # %%
 titles = {"loss": "loss", "top1": "training top-1 (with margin)", "lr": "learning rate"}
-figures.curves(log, x="epoch", y=titles, hue="run")
+figures.curves(log[log["seed"] == run_seeds[0]], x="epoch", y=titles, hue="run")
 
 # %% [markdown]
 # Has the loss settled? The last column says by which part it still fell in the last quarter of the
@@ -308,13 +341,17 @@ assert set(table.loc[in_train, "part"]) == {"train"}
 # ## Save
 #
 # Weights are written as safetensors, a format that cannot carry code, with the name of the
-# backbone and its normalisation beside them.
+# backbone and its normalisation inside. `runs.csv` says which file answers for which species.
 
 # %%
 folder = ROOT / "data" / "models" / model
 folder.mkdir(parents=True, exist_ok=True)
-for (name, run_seed), net in nets.items():
-    models.save(net, folder / f"{name.replace(' ', '_')}-seed{run_seed}.safetensors")
+files = plan.merge(pd.DataFrame({"seed": run_seeds}), how="cross").explode("answers")
+files["file"] = files["run"].str.replace(" ", "_") + "-seed" + files["seed"].astype(str)
+for row in files.drop_duplicates("file").itertuples():
+    models.save(nets[row.run, row.seed], folder / f"{row.file}.safetensors")
+files = files.rename(columns={"answers": "species"})[["file", "run", "seed", "species"]]
+files.to_csv(folder / "runs.csv", index=False)
 log.round(6).to_csv(folder / "log.csv", index=False)
 
 # %% [markdown]

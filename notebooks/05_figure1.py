@@ -37,7 +37,9 @@ n_bootstrap = 2000  # resamples behind each interval
 # %% [markdown]
 # ## Two averages hide the question
 #
-# Chapter 4 left us one line for each query and model. The obvious thing is to compare two means:
+# Chapter 4 left us one line for each query and training run. The obvious thing is to compare means.
+# Two runs of a model differ in nothing but the seed, that is, in the order of the photos and in
+# their variations: the gap between them is what luck alone can do.
 
 # %%
 import pandas as pd
@@ -46,21 +48,21 @@ from miewid_lib.paths import ROOT, need
 
 per_query = pd.read_csv(need(ROOT / "data" / "per_query.csv", made_by="04_evaluate"))
 means = per_query.groupby(["model", "seed", "species"])["top1"].mean().unstack("species")
-means.mean(axis=1).round(3)
+means.mean(axis=1).rename("top1").to_frame().round(3)
 
 # %% [markdown]
-# But both models answered the *same* queries, and some queries are hard for everyone. Comparing
-# them query by query removes that common part: we take the difference for each query, average it
-# within a species, and then over species. The interval draws identities again, for both models at
-# once.
+# So each query first gets its mean over the seeds. And all models answered the *same* queries, some
+# of which are hard for everyone. Comparing query by query removes that common part: we take the
+# difference for each query, average it within a species, and then over species. The interval draws
+# identities again, for both models at once.
 
 # %%
 from miewid_lib import retrieval
 
 options = {"seed": seed, "n_bootstrap": n_bootstrap}
-first = per_query[per_query["seed"] == per_query["seed"].min()]
+averaged = retrieval.mean_over_seeds(per_query)
 models = ("multispecies", "imagenet", "single", "single_matched")
-joint, *rivals = (first[first["model"] == name] for name in models)
+joint, *rivals = (averaged[averaged["model"] == name] for name in models)
 
 # %%
 pairs = [retrieval.paired_difference(joint, rival, by="species", **options) for rival in rivals]
@@ -68,6 +70,17 @@ differences = pd.concat(pairs, keys=models[1:], names=["rival"]).reset_index(lev
 mean = differences[differences["species"] == "mean"].set_index("rival")
 columns = ["difference", "difference_low", "difference_high"]
 mean[["n_species", "n_queries", *columns]].round(3)
+
+# %% [markdown]
+# Does the answer hang on the seed? The same difference, one run against one run:
+
+# %%
+by_seed = {}
+for run_seed, part in per_query.groupby("seed"):
+    pair = (part[part["model"] == name] for name in ("multispecies", "single"))
+    by_seed[run_seed] = retrieval.paired_difference(*pair, by="species", **options)
+by_seed = pd.concat(by_seed, names=["seed"]).reset_index(level="seed")
+by_seed[by_seed["species"] == "mean"].set_index("seed")[columns].round(3)
 
 # %% [markdown]
 # Positive numbers say that the joint model is better. An interval that lies on one side of zero
@@ -93,7 +106,7 @@ from miewid_lib import annotations, figures
 
 table = annotations.read(need(ROOT / "data" / "split.csv", made_by="02_split"))
 sizes = table["species"].value_counts().sort_values(kind="stable")
-scores = retrieval.summarise(first, by=["model", "species"], seed=seed, n_bootstrap=n_bootstrap)
+scores = retrieval.summarise(averaged, by=["model", "species"], seed=seed, n_bootstrap=n_bootstrap)
 scores["n_annotations"] = scores["species"].map(sizes)
 
 # %%
@@ -120,9 +133,9 @@ logs = {
 log = pd.concat(logs, names=["model"]).query("seed == seed.min()")
 
 # %%
-runs = log.groupby(["run", "model"])
-ends = runs[["steps", "loss"]].last()
-earlier = runs["loss"].apply(lambda loss: loss.iloc[-1 - len(loss) // 4])
+each = log.groupby(["run", "model"])
+ends = each[["steps", "loss"]].last()
+earlier = each["loss"].apply(lambda loss: loss.iloc[-1 - len(loss) // 4])
 ends.assign(last_fall=1 - ends["loss"] / earlier).unstack().round(2)
 
 # %% [markdown]

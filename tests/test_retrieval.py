@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from miewid_lib import retrieval
+from miewid_lib import retrieval, similarity
 from miewid_lib.errors import RetrievalError
 
 PARITY = json.loads((Path(__file__).parent / "parity" / "retrieval_eval.json").read_text())
@@ -301,7 +301,7 @@ def test_d22_the_size_of_the_blocks_does_not_matter(block, monkeypatch):
     rng = np.random.default_rng(0)
     embeddings, identities = rng.normal(size=(40, 6)), rng.integers(8, size=40)
     expected = retrieval.one_vs_rest(embeddings, identities)
-    monkeypatch.setattr(retrieval, "BLOCK", block)
+    monkeypatch.setattr(similarity, "BLOCK", block)
     pd.testing.assert_frame_equal(retrieval.one_vs_rest(embeddings, identities), expected)
 
 
