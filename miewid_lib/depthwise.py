@@ -50,6 +50,7 @@ def _fits(conv: nn.Conv2d) -> bool:
 class _Filter(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, stride, padding):
+        """Filter as PyTorch does."""
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding = stride, padding
         with torch.autocast("cpu", enabled=False):
@@ -57,6 +58,7 @@ class _Filter(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
+        """Take the gradients of input and weight apart, each by its quickest way."""
         x, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         strided = max(ctx.stride) > 1

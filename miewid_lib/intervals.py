@@ -33,10 +33,10 @@ def summarise(
     rows = []
     for key, part in per_query.groupby(by, dropna=False, observed=True):
         # the same seed for each row: a row does not depend on which others stand in the table
-        means, draws = _bootstrap(part, columns, n_bootstrap, np.random.default_rng(seed))
-        counts = _counts(part)
+        means, draws = bootstrap(part, columns, n_bootstrap, np.random.default_rng(seed))
+        counts = counts_of(part)
         known = counts["n_identities"] > 1
-        rows.append(dict(zip(by, key, strict=True)) | counts | _row(columns, means, draws, known))
+        rows.append(dict(zip(by, key, strict=True)) | counts | row_of(columns, means, draws, known))
     return pd.DataFrame(rows)
 
 
@@ -71,50 +71,16 @@ def species_mean(
     some = [part for part in parts if (part["n_mates"] > 0).any()]
     if not some:
         raise RetrievalError("no query has a mate, so there is no mean over species")
-    pairs = [_bootstrap(part, columns, n_bootstrap, rng) for part in some]
+    pairs = [bootstrap(part, columns, n_bootstrap, rng) for part in some]
     means = np.mean([mean for mean, _ in pairs], axis=0)  # [M]
-    draws = _over_species(np.stack([draw for _, draw in pairs]), rng, resample_species)
-    known = _known([_counts(part)["n_identities"] for part in some], resample_species)
+    draws = over_species(
+        np.stack([draw for _, draw in pairs]), rng, resample_species=resample_species
+    )
+    known = is_known(
+        [counts_of(part)["n_identities"] for part in some], resample_species=resample_species
+    )
     head = {by: "mean", "n_species": len(some), "n_species_without_mate": len(parts) - len(some)}
-    return pd.DataFrame([head | _counts(per_query) | _row(columns, means, draws, known)])
-
-
-def paired_difference(
-    per_query_a: pd.DataFrame,
-    per_query_b: pd.DataFrame,
-    *,
-    by: str = "group",
-    metric: str = "top1",
-    seed: int,
-    n_bootstrap: int = 1000,
-    resample_species: bool = False,
-) -> pd.DataFrame:
-    """Difference a - b of two models on the same queries: a row a species, then their mean.
-
-    Columns: `by` (the last row: "mean", unweighted over the species that can be scored),
-    n_species, n_identities, n_queries, n_without_mate, a, b, difference, difference_low and
-    _high. A replicate draws the same identities for both models, so that what makes an animal
-    hard for both cancels. Raises RetrievalError unless both tables hold the same queries.
-    """
-    table = _pair(per_query_a, per_query_b, by, metric)
-    columns = ["a", "b", "difference"]
-    rng = np.random.default_rng(seed)
-    rows, pairs = [], []
-    for name, part in table.groupby(by, dropna=False, observed=True):
-        means, draws = _bootstrap(part, columns, n_bootstrap, rng)
-        counts = {"n_species": int((part["n_mates"] > 0).any())} | _counts(part)
-        pairs += [(means, draws)] * counts["n_species"]
-        known = counts["n_identities"] > 1
-        rows.append({by: name} | counts | _row(columns, means, draws, known))
-    if not pairs:
-        raise RetrievalError("no query has a mate, so there is nothing to compare")
-    means = np.mean([mean for mean, _ in pairs], axis=0)  # [3]
-    draws = _over_species(np.stack([draw for _, draw in pairs]), rng, resample_species)
-    known = _known([row["n_identities"] for row in rows if row["n_species"]], resample_species)
-    head = {by: "mean", "n_species": len(pairs)}
-    rows.append(head | _counts(table) | _row(columns, means, draws, known))
-    table = pd.DataFrame(rows).drop(columns=["a_low", "a_high", "b_low", "b_high"])
-    return table.assign(**{by: table[by].astype(object)})
+    return pd.DataFrame([head | counts_of(per_query) | row_of(columns, means, draws, known)])
 
 
 def _metrics(per_query: pd.DataFrame, by: list[str]) -> list[str]:
@@ -130,13 +96,14 @@ def _metrics(per_query: pd.DataFrame, by: list[str]) -> list[str]:
     return columns
 
 
-def _counts(part: pd.DataFrame) -> dict[str, int]:
+def counts_of(part: pd.DataFrame) -> dict[str, int]:
+    """n_identities and n_queries that have a mate, and n_without_mate, of some rows."""
     evaluable = part[part["n_mates"] > 0]
     counts = {"n_identities": len(evaluable[["group", "identity"]].drop_duplicates())}
     return counts | {"n_queries": len(evaluable), "n_without_mate": len(part) - len(evaluable)}
 
 
-def _bootstrap(part, columns: list[str], n_bootstrap: int, rng) -> tuple[np.ndarray, np.ndarray]:
+def bootstrap(part, columns: list[str], n_bootstrap: int, rng) -> tuple[np.ndarray, np.ndarray]:
     """Means [M] over the queries with a mate, and the means [n_bootstrap, M] of the replicates."""
     evaluable = part[part["n_mates"] > 0]
     if evaluable.empty:
@@ -149,7 +116,7 @@ def _bootstrap(part, columns: list[str], n_bootstrap: int, rng) -> tuple[np.ndar
     return sums.sum(0) / sizes.sum(), draws @ sums / (draws @ sizes)[:, None]
 
 
-def _over_species(draws: np.ndarray, rng, resample_species: bool) -> np.ndarray:
+def over_species(draws: np.ndarray, rng, resample_species: bool) -> np.ndarray:
     """Replicates of the mean over species [n_bootstrap, M] from those of each, [S, ..., M]."""
     if not resample_species:
         return draws.mean(axis=0)
@@ -160,11 +127,12 @@ def _over_species(draws: np.ndarray, rng, resample_species: bool) -> np.ndarray:
     return draws[picks, turns].mean(axis=1)
 
 
-def _known(n_identities: list[int], resample_species: bool) -> bool:
+def is_known(n_identities: list[int], resample_species: bool) -> bool:
+    """Tell whether a mean over species has an interval: something in it must vary by draw."""
     return len(n_identities) > 1 if resample_species else max(n_identities) > 1
 
 
-def _row(columns: list[str], means: np.ndarray, draws: np.ndarray, known: bool) -> dict:
+def row_of(columns: list[str], means: np.ndarray, draws: np.ndarray, known: bool) -> dict:
     """Each mean with its interval; chance goes without one."""
     low, high = np.quantile(draws, (0.025, 0.975), axis=0) if known else (means * np.nan,) * 2
     row = {}
@@ -174,24 +142,3 @@ def _row(columns: list[str], means: np.ndarray, draws: np.ndarray, known: bool) 
         if column != "chance_top1":
             row |= {f"{name}_low": low[i], f"{name}_high": high[i]}
     return row
-
-
-def _pair(per_query_a, per_query_b, by: str, metric: str) -> pd.DataFrame:
-    """One row a query with a, b and difference; both tables must hold the same queries."""
-    metric = {"map": "average_precision"}.get(metric, metric)
-    keys = list(dict.fromkeys([by, "group", "identity", "query"]))
-    sides = []
-    for name, table in (("a", per_query_a), ("b", per_query_b)):
-        if missing := [key for key in [*keys, "n_mates", metric] if key not in table]:
-            raise RetrievalError(f"table {name} lacks the columns {missing}")
-        if len(bad := table[table.duplicated(keys)]):
-            raise RetrievalError(f"table {name} holds {bad.iloc[0][keys].to_dict()} twice")
-        sides.append(table.set_index(keys)[["n_mates", metric]].set_axis(["n_mates", name], axis=1))
-    a, b = sides
-    if len(alone := a.index.symmetric_difference(b.index)):
-        raise RetrievalError(f"{len(alone)} queries are in one table only, first {alone[0]}")
-    table = a.assign(b=b["b"]).reset_index()  # joined on the index, in whatever order b stands
-    table["difference"] = table["a"] - table["b"]
-    if (table["a"].isna() != table["b"].isna()).any():
-        raise RetrievalError("some queries have a mate in one table only; exclude the same photos")
-    return table

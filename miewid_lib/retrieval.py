@@ -5,13 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
+from miewid_lib.comparisons import compare, paired_difference  # noqa: F401
 from miewid_lib.errors import RetrievalError
-from miewid_lib.intervals import (  # noqa: F401
-    mean_over_seeds,
-    paired_difference,
-    species_mean,
-    summarise,
-)
+from miewid_lib.intervals import mean_over_seeds, species_mean, summarise  # noqa: F401
 from miewid_lib.similarity import TIE, Column, meetings, names_of, similarities, unit
 
 

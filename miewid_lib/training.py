@@ -75,13 +75,13 @@ def fit(
     photos = torch.from_numpy(crops).permute(0, 3, 1, 2)  # [N, 3, S, S], a view
     net.to(memory_format=torch.channels_last)  # a third faster on the CPUs measured
     system = nn.ModuleDict({"net": net, "head": head})
-    trained = head if frozen else system
-    optimiser = torch.optim.Adam(trained.parameters(), fused=True)  # one pass over the weights
-    saved = None
+    learns = (head if frozen else system).parameters()
+    optimiser = torch.optim.Adam(learns, fused=True)  # one pass over the weights
+    saved, done = None, []
     if resume_in is not None:
         settings = (labels, rates, batch_size, seed, precision, frozen)
         saved = resume_in / f"{checkpoints.run_key(system, crops, *settings)}.safetensors"
-    done = checkpoints.resume(saved, system, optimiser) if saved is not None else []
+        done = checkpoints.resume(saved, system, optimiser)
     yield from done
     for epoch in range(len(done), len(rates)):
         for group in optimiser.param_groups:
@@ -90,8 +90,7 @@ def fit(
         with torch.random.fork_rng():
             torch.manual_seed(_number(seed, epoch, "network"))  # for backbones with dropout
             augment = torch.Generator().manual_seed(_number(seed, epoch, "augment"))
-            varied = (_varied(photos[batch], augment) for batch in batches)
-            pairs = zip(varied, (labels[batch] for batch in batches), strict=True)
+            pairs = ((_varied(photos[batch], augment), labels[batch]) for batch in batches)
             row = _epoch(system, optimiser, pairs, precision, frozen=frozen)
         steps = len(batches) * (epoch + 1)
         done.append({"epoch": epoch, "lr": rates[epoch], "steps": steps, **row})

@@ -364,8 +364,8 @@ log.round(6).to_csv(folder / "log.csv", index=False)
 # **Differences from the paper.** MiewID trains EfficientNetV2-M at 256 pixels (440 in production)
 # for 25 to 30 epochs on graphics cards; here a smaller network learns from smaller crops in fewer
 # epochs, with the published loss and margins. Batch and learning rate are both twice the published
-# ones, since larger batches are cheaper here. The colour jitter of the public code also shifts hues,
-# which nobody asked for; ours does not.
+# ones, since larger batches are cheaper here. The colour jitter of the public code also shifts
+# hues, which nobody asked for; ours does not.
 #
 # **Exercises.** (1) Set `margin_min_rad` and `margin_max_rad` to zero. Which of the curves changes
 # most? (2) Plot the cosine against the angle with and without margin, from 0° to 180°. (3) Train
