@@ -84,8 +84,7 @@ def fit(
         done = checkpoints.resume(saved, system, optimiser)
     yield from done
     for epoch in range(len(done), len(rates)):
-        for group in optimiser.param_groups:
-            group["lr"] = rates[epoch]
+        optimiser.param_groups[0]["lr"] = rates[epoch]
         batches = _batches(len(labels), batch_size, seed, epoch)
         with torch.random.fork_rng():
             torch.manual_seed(_number(seed, epoch, "network"))  # for backbones with dropout
