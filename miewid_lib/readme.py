@@ -31,7 +31,7 @@ def fill(text: str, block: str) -> str:
 
 
 def _species(scores: pd.DataFrame) -> str:
-    scores = scores[scores["seed"] == scores["seed"].min()]
+    scores = scores[scores["seed"].astype(str) == "mean"]
     lines = ["| species | identities | queries | chance | " + " | ".join(MODELS) + " |"]
     lines.append("| --- |" + " ---: |" * (3 + len(MODELS)))
     for species, part in scores.groupby("species", sort=False):
@@ -51,7 +51,7 @@ def _cell(row: pd.Series) -> str:
 
 
 def _differences(table: pd.DataFrame) -> str:
-    mean = table[table["species"] == "mean"].set_index("rival")
+    mean = table[table["species"] == "mean"].set_index("model_b")
     said = [
         f"{100 * row['difference']:+.1f} over `{rival}` "
         f"({100 * row['difference_low']:+.1f} to {100 * row['difference_high']:+.1f})"
