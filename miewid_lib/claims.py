@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from pandas import DataFrame, Series
 
 COLUMNS = ("claim", "ours", "low", "high", "n_species", "n_queries", "paper", "verdict", "note")
@@ -35,6 +36,27 @@ def claim(text: str, difference: Series, *, paper: float = math.nan, note: str =
     counts = {name: int(difference[name]) for name in ("n_species", "n_queries")}
     row = {"claim": text, "ours": ours, "low": low, "high": high, **counts, "paper": paper}
     return row | {"verdict": said, "note": "; ".join(filter(None, (reason, note)))}
+
+
+def rank_claim(text: str, gains: DataFrame, *, seed: int, n_bootstrap: int) -> dict:
+    """Return the row for the claim that `difference` falls as `n_annotations` rises over species.
+
+    Our number is Spearman's rank correlation with its sign turned, so that positive agrees; the
+    claim is about species, so the interval draws species (rows of `gains`, with n_queries).
+    """
+    rng = np.random.default_rng(seed)
+    draws = (gains.sample(frac=1, replace=True, random_state=rng) for _ in range(n_bootstrap))
+    with np.errstate(invalid="ignore"):  # a draw of one species only has no order
+        ranks = [_falling(draw) for draw in draws]
+    low, high = np.nanquantile(ranks, (0.025, 0.975)) if len(gains) > 2 else (math.nan,) * 2
+    said, reason = verdict(low, high)
+    counts = {"n_species": len(gains), "n_queries": int(gains["n_queries"].sum())}
+    row = {"claim": text, "ours": _falling(gains), "low": low, "high": high, **counts}
+    return row | {"verdict": said, "note": f"{reason}; a rank correlation, not points"}
+
+
+def _falling(gains: DataFrame) -> float:
+    return -gains["n_annotations"].corr(gains["difference"], method="spearman")
 
 
 def untestable(text: str, *, paper: float = math.nan, why: str) -> dict:

@@ -14,3 +14,10 @@ def need(path: Path, *, made_by: str) -> Path:
         shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         raise StageError(f"{shown} is not there yet: run {made_by} first (dvc repro runs all)")
     return path
+
+
+def reports(kind: str) -> Path:
+    """Return the folder reports/<kind> (tables, figures, metrics), made if it is not there yet."""
+    folder = ROOT / "reports" / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -299,20 +299,20 @@ assert not test["annotation_id"].isin(table.loc[table["part"] == "train", "annot
 # %%
 import json
 
+from miewid_lib.paths import reports
+
 keys = ["model", "seed", "species"]
 halves = kinds.pivot(index=keys, columns="seen", values=["n_queries", "top1"])
 halves.columns = [f"{column}_{'seen' if seen else 'unseen'}" for column, seen in halves.columns]
 out = pd.concat([scores.merge(halves.reset_index(), on=keys, how="left"), overall])
-for name in ("tables", "metrics"):
-    (ROOT / "reports" / name).mkdir(parents=True, exist_ok=True)
-out.round(4).to_csv(ROOT / "reports" / "tables" / "one_vs_rest.csv", index=False)
+out.round(4).to_csv(reports("tables") / "one_vs_rest.csv", index=False)
 per_query.to_csv(ROOT / "data" / "per_query.csv", index=False)
 flat = {f"{model}-seed{s}": vectors for (model, s), vectors in embeddings.items()}
 np.savez(ROOT / "data" / "embeddings.npz", annotation_id=list(test["annotation_id"]), **flat)
 metrics = overall[overall["seed"] == "mean"].set_index("model")
 metrics = metrics[["chance_top1", "top1", "top5", "map"]].round(4)
 text = json.dumps(metrics.to_dict(orient="index"), indent=2)
-(ROOT / "reports" / "metrics" / "evaluate.json").write_text(text + "\n")
+(reports("metrics") / "evaluate.json").write_text(text + "\n")
 
 # %% [markdown]
 # ## What we learned

@@ -174,13 +174,13 @@ assert not (differences["difference_low"] > differences["difference_high"]).any(
 # %%
 import json
 
-for name in ("figures", "tables", "metrics"):
-    (ROOT / "reports" / name).mkdir(parents=True, exist_ok=True)
-figure.savefig(ROOT / "reports" / "figures" / "figure1.png", bbox_inches="tight")
-differences.round(4).to_csv(ROOT / "reports" / "tables" / "figure1.csv", index=False)
+from miewid_lib.paths import reports
+
+figure.savefig(reports("figures") / "figure1.png", bbox_inches="tight")
+differences.round(4).to_csv(reports("tables") / "figure1.csv", index=False)
 numbers = mean[columns].round(4).to_dict(orient="index")
 text = json.dumps({"multispecies_minus": numbers}, indent=2)
-(ROOT / "reports" / "metrics" / "figure1.json").write_text(text + "\n")
+(reports("metrics") / "figure1.json").write_text(text + "\n")
 
 # %% [markdown]
 # ## What we learned

@@ -183,14 +183,14 @@ assert averaged.groupby("model")["annotation_id"].nunique().nunique() == 1
 # %%
 import json
 
-for name in ("figures", "tables", "metrics"):
-    (ROOT / "reports" / name).mkdir(parents=True, exist_ok=True)
-figure.savefig(ROOT / "reports" / "figures" / "figure2.png", bbox_inches="tight")
-differences.round(4).to_csv(ROOT / "reports" / "tables" / "figure2.csv", index=False)
+from miewid_lib.paths import reports
+
+figure.savefig(reports("figures") / "figure2.png", bbox_inches="tight")
+differences.round(4).to_csv(reports("tables") / "figure2.csv", index=False)
 keys = mean.index.map("{0[0]} minus {0[1]}, {0[2]}".format)
 numbers = mean[columns].set_axis(keys).round(4).to_dict(orient="index")
 text = json.dumps(numbers, indent=2) + "\n"
-(ROOT / "reports" / "metrics" / "figure2.json").write_text(text)
+(reports("metrics") / "figure2.json").write_text(text)
 
 # %% [markdown]
 # ## What we learned

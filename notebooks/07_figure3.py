@@ -100,9 +100,10 @@ table["row"] = np.arange(len(table))
 answered = table[table["species"].isin(runs["species"])].sort_values("annotation_id")
 pictures = answered.drop_duplicates(["identity", "encounter"]).reset_index(drop=True)
 
+# %% [markdown]
+# How many animals of each species have enough of them?
+
 # %%
-crops = np.load(need(ROOT / "data" / "crops.npz", made_by="01_dataset"))["crops"]
-crops = crops[pictures["row"]]
 by_animal = pictures.groupby(["species", "identity"]).size()
 enough = by_animal > max(sizes)
 counts = by_animal.groupby("species").agg(identities="size", photos="sum")
@@ -116,21 +117,27 @@ counts.assign(**{"identities with enough": enough.groupby("species").sum()})
 # ## From photos to vectors
 
 # %%
+crops = np.load(need(ROOT / "data" / "crops.npz", made_by="01_dataset"))["crops"]
+crops = crops[pictures["row"]]
+
+# %%
 import torch
 
 from miewid_lib import models, training
 from miewid_lib.progress import progress
 
 torch.set_num_threads(threads)
-vectors = None
+nets = {file: models.load(folder / f"{file}.safetensors") for file in runs["file"].unique()}
+size = next(iter(nets.values())).embedding_size
+vectors = np.full((len(pictures), size), np.nan, dtype="float32")
+
+# %% [markdown]
+# Each network embeds the species that it answers for, which are those it never saw.
 
 # %%
 for file, part in progress(list(runs.groupby("file")), label="embedding"):
-    net = models.load(folder / f"{file}.safetensors")
     mine = pictures["species"].isin(part["species"]).to_numpy()
-    if vectors is None:
-        vectors = np.full((len(pictures), net.embedding_size), np.nan, dtype="float32")
-    vectors[mine] = training.embed(net, crops[mine])
+    vectors[mine] = training.embed(nets[file], crops[mine])
 
 # %% [markdown]
 # ## The curve
@@ -142,10 +149,15 @@ from miewid_lib import retrieval
 
 who = {"groups": pictures["species"], "exclude": pictures["encounter"]}
 per_query = catalogue.own_photos(vectors, pictures["identity"], sizes=sizes, **who)
-per_query = per_query.rename(columns={"group": "species"}).assign(group=per_query["group"])
+per_query["species"] = per_query["group"]
+
+# %%
 options = {"seed": seed, "n_bootstrap": n_bootstrap}
 means = {m: retrieval.species_mean(part, by="species", **options)
          for m, part in per_query.groupby("n_own")}  # fmt: skip
+
+# %% [markdown]
+# The table shows the mean over species at each point, beside what guessing would reach.
 
 # %%
 overall = pd.concat(means, names=["n_own"]).reset_index(level="n_own")
@@ -188,6 +200,8 @@ ends = {
     "first step": wide[sizes[1]] - wide[sizes[0]],
     "last step": wide[sizes[-1]] - wide[sizes[-2]],
 }
+
+# %%
 one = per_query[per_query["n_own"] == sizes[0]].set_index("query")
 worth = pd.concat([one.assign(model=name, top1=step).reset_index() for name, step in ends.items()])
 flattens = retrieval.compare(worth, [("first step", "last step")], **options)
@@ -232,15 +246,15 @@ assert np.isfinite(vectors).all() and not pictures.duplicated(["identity", "enco
 # %%
 import json
 
-for name in ("figures", "tables", "metrics"):
-    (ROOT / "reports" / name).mkdir(parents=True, exist_ok=True)
-figure.savefig(ROOT / "reports" / "figures" / "figure3.png", bbox_inches="tight")
-curve.round(4).to_csv(ROOT / "reports" / "tables" / "figure3.csv", index=False)
+from miewid_lib.paths import reports
+
+figure.savefig(reports("figures") / "figure3.png", bbox_inches="tight")
+curve.round(4).to_csv(reports("tables") / "figure3.csv", index=False)
 steps = pd.concat([gains, flattens]).round(4)
-steps.to_csv(ROOT / "reports" / "tables" / "figure3_steps.csv", index=False)
+steps.to_csv(reports("tables") / "figure3_steps.csv", index=False)
 points = overall.set_index("n_own")[["chance_top1", "top1", "top5"]].round(4)
 text = json.dumps(points.to_dict(orient="index"), indent=2) + "\n"
-(ROOT / "reports" / "metrics" / "figure3.json").write_text(text)
+(reports("metrics") / "figure3.json").write_text(text)
 
 # %% [markdown]
 # ## What we learned

@@ -60,8 +60,13 @@ from miewid_lib.paths import ROOT, need
 
 names = ("efficientnetv2", "swinv2")
 folders = {name: need(ROOT / "data" / "models" / name, made_by="03_train") for name in names}
+
+# %%
 nets = {name: models.load(next(folder.glob("*.safetensors"))) for name, folder in folders.items()}
 size_px = nets["swinv2"].timm_arguments["img_size"]
+
+# %% [markdown]
+# PyTorch counts the operations of a forward pass; two of them are one multiplication and its sum.
 
 # %%
 costs = {}
@@ -100,9 +105,14 @@ from miewid_lib import annotations, retrieval
 table = annotations.read(need(ROOT / "data" / "split.csv", made_by="02_split"))
 per_query = pd.read_csv(need(ROOT / "data" / "per_query.csv", made_by="04_evaluate"))
 averaged = retrieval.mean_over_seeds(per_query)
+
+# %%
 options = {"seed": seed, "n_bootstrap": n_bootstrap}
 pairs = [("efficientnetv2", "swinv2"), ("efficientnetv2", "imagenet"), ("swinv2", "imagenet")]
 differences = retrieval.compare(averaged, pairs, **options)
+
+# %% [markdown]
+# Columns `a` and `b` are the two means, then comes their difference.
 
 # %%
 mean = differences[differences["species"] == "mean"].set_index(["model_a", "model_b"])
@@ -126,6 +136,8 @@ sizes = table["species"].value_counts().sort_values(kind="stable")
 scores = retrieval.summarise(averaged, by=["model", "species"], **options)
 scores["n_annotations"] = scores["species"].map(sizes)
 order = [name for name in sizes.index if name in set(scores["species"])]
+
+# %%
 first = differences[differences["model_b"] == "swinv2"]
 rivals = ("swinv2", "efficientnetv2")
 figure = charts.dumbbell(scores, first, order=order, models=rivals, paper=paper)
@@ -155,13 +167,13 @@ assert pair.groupby("model")["annotation_id"].agg(frozenset).nunique() == 1
 # %%
 import json
 
-for name in ("figures", "tables", "metrics"):
-    (ROOT / "reports" / name).mkdir(parents=True, exist_ok=True)
-figure.savefig(ROOT / "reports" / "figures" / "figure4.png", bbox_inches="tight")
-differences.round(4).to_csv(ROOT / "reports" / "tables" / "figure4.csv", index=False)
+from miewid_lib.paths import reports
+
+figure.savefig(reports("figures") / "figure4.png", bbox_inches="tight")
+differences.round(4).to_csv(reports("tables") / "figure4.csv", index=False)
 numbers = mean[columns].set_axis(mean.index.map("{0[0]} minus {0[1]}".format))
 text = json.dumps(numbers.round(4).to_dict(orient="index"), indent=2) + "\n"
-(ROOT / "reports" / "metrics" / "figure4.json").write_text(text)
+(reports("metrics") / "figure4.json").write_text(text)
 
 # %% [markdown]
 # ## What we learned

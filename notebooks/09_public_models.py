@@ -56,6 +56,9 @@ offers = pd.DataFrame([
 offers["here"] = [(ROOT / weights / name / "model.safetensors").is_file() for name in offers.index]
 offers
 
+# %% [markdown]
+# Who does not take part is named, one line each:
+
 # %%
 for name in offers.index[~offers["here"]]:
     print(f"{name}: not in {weights}, left out")
@@ -78,6 +81,9 @@ from miewid_lib.paths import need
 photo_root = need(ROOT / "data" / "photos", made_by="dvc repro data/dvc.yaml:photos")
 table = annotations.read(need(ROOT / "data" / "split.csv", made_by="02_split"))
 test = table[table["part"] == "test"].reset_index(drop=True)
+
+# %% [markdown]
+# Large networks take minutes on a CPU; the terminal shows how many are left.
 
 # %%
 import torch
@@ -102,15 +108,25 @@ from miewid_lib import retrieval
 
 saved = pd.read_csv(need(ROOT / "data" / "per_query.csv", made_by="04_evaluate"))
 ours = retrieval.mean_over_seeds(saved[saved["model"].isin(["heldout", "imagenet"])])
+
+# %%
 who = {"groups": test["species"], "exclude": test["encounter"]}
 asked = {
     name: retrieval.one_vs_rest(vectors, test["identity"], **who).assign(species=test["species"])
     for name, vectors in embeddings.items()
 }
 
+# %% [markdown]
+# All answers go into one table; without any public network it holds ours alone.
+
 # %%
 public = pd.concat(asked, names=["model"]).reset_index(level="model") if asked else ours.iloc[:0]
 answers = pd.concat([ours, public], ignore_index=True)
+
+# %% [markdown]
+# Means over species, each with its interval over individuals:
+
+# %%
 options = {"seed": seed, "n_bootstrap": n_bootstrap}
 means = {
     model: retrieval.species_mean(part, by="species", **options)
@@ -136,8 +152,8 @@ mean[["difference", "difference_low", "difference_high"]].round(3)
 
 # %% [markdown]
 # A small network that was trained for minutes on drawn animals should lose to large ones on real
-# photos. On drawn animals it may win for a dull reason: it knows how they are drawn. So the scale of
-# the photos has to be said with every number of this page.
+# photos. On drawn animals it may win for a dull reason: it knows how they are drawn. So every
+# number of this page has to say which photos it stands for.
 #
 # ## Check
 
@@ -153,12 +169,12 @@ assert set(asked) == set(offers.index[offers["here"]])
 # %%
 import json
 
-for name in ("tables", "metrics"):
-    (ROOT / "reports" / name).mkdir(parents=True, exist_ok=True)
-differences.round(4).to_csv(ROOT / "reports" / "tables" / "public_models.csv", index=False)
+from miewid_lib.paths import reports
+
+differences.round(4).to_csv(reports("tables") / "public_models.csv", index=False)
 metrics = overall.set_index("model")[["chance_top1", "top1", "top5", "map"]].round(4)
 text = json.dumps(metrics.to_dict(orient="index"), indent=2) + "\n"
-(ROOT / "reports" / "metrics" / "public_models.json").write_text(text)
+(reports("metrics") / "public_models.json").write_text(text)
 
 # %% [markdown]
 # ## What we learned

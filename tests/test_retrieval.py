@@ -714,3 +714,25 @@ def test_paired_difference_needs_the_same_queries():
     holes = table.assign(top1=[np.nan, 0, 1])
     with pytest.raises(RetrievalError, match="a mate in one table only"):
         retrieval.paired_difference(table, holes, by="group", seed=0)
+
+
+def scored(model, hits):
+    rows = {"model": model, "group": ["a", "a", "b", "b"], "identity": list("wxyz")}
+    rows |= {"query": range(4), "n_mates": 1, "top1": hits, "top5": 1.0, "chance_top1": 0.2}
+    return pd.DataFrame(rows).assign(species=rows["group"])
+
+
+def test_compare_holds_every_pair_and_metric():
+    table = pd.concat([scored("p", [1, 1, 1, 0]), scored("q", [0, 1, 0, 0])])
+    result = retrieval.compare(
+        table, [("p", "q"), ("q", "p")], metrics=("top1", "top5"), seed=0, n_bootstrap=20
+    )
+    mean = result[result["species"] == "mean"].set_index(["model_a", "model_b", "metric"])
+    assert mean.loc[("p", "q", "top1"), "difference"] == 0.5
+    assert mean.loc[("q", "p", "top1"), "difference"] == -0.5
+    assert (mean.xs("top5", level="metric")["difference"] == 0).all() and len(result) == 12
+
+
+def test_compare_names_the_models_it_knows():
+    with pytest.raises(RetrievalError, match="no queries of 'r'; there are p"):
+        retrieval.compare(scored("p", [1, 1, 1, 0]), [("p", "r")], seed=0)
