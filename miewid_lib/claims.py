@@ -46,8 +46,7 @@ def rank_claim(text: str, gains: DataFrame, *, seed: int, n_bootstrap: int) -> d
     """
     rng = np.random.default_rng(seed)
     draws = (gains.sample(frac=1, replace=True, random_state=rng) for _ in range(n_bootstrap))
-    with np.errstate(invalid="ignore"):  # a draw of one species only has no order
-        ranks = [_falling(draw) for draw in draws]
+    ranks = [_falling(draw) for draw in draws]
     low, high = np.nanquantile(ranks, (0.025, 0.975)) if len(gains) > 2 else (math.nan,) * 2
     said, reason = verdict(low, high)
     counts = {"n_species": len(gains), "n_queries": int(gains["n_queries"].sum())}
@@ -56,7 +55,10 @@ def rank_claim(text: str, gains: DataFrame, *, seed: int, n_bootstrap: int) -> d
 
 
 def _falling(gains: DataFrame) -> float:
-    return -gains["n_annotations"].corr(gains["difference"], method="spearman")
+    ranks = gains[["n_annotations", "difference"]].rank()
+    if (ranks.nunique() < 2).any():
+        return math.nan  # a draw of one species again and again has no order
+    return -ranks["n_annotations"].corr(ranks["difference"])
 
 
 def untestable(text: str, *, paper: float = math.nan, why: str) -> dict:
