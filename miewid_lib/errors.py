@@ -31,3 +31,7 @@ class PageError(MiewidError):
 
 class StageError(MiewidError):
     """A file that an earlier chapter writes is not there yet."""
+
+
+class ChartError(MiewidError):
+    """A table lacks what a chart is asked to draw."""

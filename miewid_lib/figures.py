@@ -1,4 +1,4 @@
-"""Every picture of the book: functions from arrays and tables to a matplotlib Figure."""
+"""The pictures of the pages, from arrays and tables to a matplotlib Figure; results: `charts`."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,8 +8,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 RIGHT, WRONG, QUERY = "#2a9d5c", "#d1495b", "#2b4c7e"
-MODEL_COLOURS = {"imagenet": "#9aa5b1", "single": "#e9a03b", "single_matched": "#c8553d"}
-MODEL_COLOURS |= {"multispecies": "#1f6f8b"}
 PART_COLOURS = {"train": "#1f6f8b", "test seen": "#e9a03b", "test unseen": "#c8553d"}
 PART_COLOURS |= {"unused": "#d5dae0"}
 
@@ -51,7 +49,7 @@ def counts(table: pd.DataFrame) -> Figure:
     """Annotations a species, and how many photos each individual has (both heavy-tailed)."""
     order = table["species"].value_counts().index
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 0.32 * len(order) + 1.2), sharey=True)
-    sns.countplot(table, y="species", order=order, color=MODEL_COLOURS["multispecies"], ax=left)
+    sns.countplot(table, y="species", order=order, color=PART_COLOURS["train"], ax=left)
     left.bar_label(left.containers[0], padding=3, fontsize=9)
     left.set(title="Annotations", xlabel="", ylabel="")
     each = table.groupby(["species", "individual"]).size().rename("photos").reset_index()
@@ -116,64 +114,6 @@ def retrieval_strips(strips: list[dict]) -> Figure:
         line[0].text(-0.12, 0.5, strip["label"], transform=line[0].transAxes, **where)
     edges = {"left": 1 / (n + 1), "right": 0.99, "bottom": 0.01, "top": 0.99}
     fig.subplots_adjust(wspace=0.08, hspace=0.08, **edges)
-    return _done(fig)
-
-
-def scores(table: pd.DataFrame, *, order: list[str], metric: str = "top1") -> Figure:
-    """Score of each model on each species with its 95 % interval; a tick marks chance.
-
-    `table` has model, species, the metric with `_low` and `_high`, and chance_top1, in 0..1.
-    """
-    fig, ax = plt.subplots(figsize=(9, 0.5 * len(order) + 1.3))
-    place = {name: i for i, name in enumerate(order)}
-    for k, model in enumerate(MODEL_COLOURS):
-        part = table[(table["model"] == model) & table["species"].isin(order)]
-        y = part["species"].map(place) + (k - 1.5) * 0.17
-        mean = 100 * part[metric]
-        bars = [mean - 100 * part[f"{metric}_low"], 100 * part[f"{metric}_high"] - mean]
-        style = {"fmt": "o", "color": MODEL_COLOURS[model], "markersize": 6, "elinewidth": 1.6}
-        ax.errorbar(mean, y, xerr=bars, label=model, **style)
-    ax.scatter(100 * part["chance_top1"], part["species"].map(place), marker="|", s=300, c="k")
-    ax.set(yticks=range(len(order)), yticklabels=order, xlim=(-1, 101))
-    ax.set(xlabel=f"{metric} in % (95 % interval; black tick: chance)")
-    ax.invert_yaxis()
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    return _done(fig)
-
-
-def dumbbell(table: pd.DataFrame, differences: pd.DataFrame, *, order: list[str]) -> Figure:
-    """Figure 1: top-1 of `single` and `multispecies` a species, and their paired difference.
-
-    `table`: model, species, n_annotations, top1, chance_top1; `differences`: species ("mean"
-    included), difference with _low and _high. Shares in 0..1 are drawn in per cent.
-    """
-    size = (10, 0.42 * len(order) + 1.8)
-    fig, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=(3, 2))
-    wide = 100 * table.pivot(index="species", columns="model", values="top1").loc[order]
-    chance = 100 * table.groupby("species")["chance_top1"].first().loc[order]
-    y = np.arange(len(order))
-    left.hlines(y, wide["single"], wide["multispecies"], color="#cfd6dd", linewidth=4, zorder=1)
-    for model in ("single", "multispecies"):
-        left.scatter(wide[model], y, color=MODEL_COLOURS[model], s=60, label=model, zorder=2)
-    left.scatter(chance, y, marker="|", s=120, color="k", label="chance")
-    n = table.groupby("species")["n_annotations"].first()
-    left.set(yticks=y, yticklabels=[f"{name} ({n[name]})" for name in order], xlim=(-2, 102))
-    left.set(title="Top-1 in %", ylabel="species (annotations)")
-    left.legend(loc="lower right", fontsize=9)
-    all_rows = 100 * differences.set_index("species").filter(regex="^difference")
-    all_rows.columns = ["difference", "low", "high"]
-    part, mean = all_rows.loc[order], all_rows.loc["mean"]
-    bars = [part["difference"] - part["low"], part["high"] - part["difference"]]
-    right.errorbar(part["difference"], y, xerr=bars, fmt="o", color="#4a5560")
-    right.axvline(0, color="k", linewidth=1)
-    right.axvspan(mean["low"], mean["high"], color=MODEL_COLOURS["multispecies"], alpha=0.18)
-    right.axvline(
-        mean["difference"], color=MODEL_COLOURS["multispecies"], label="mean over species"
-    )
-    right.set(title="Difference in points, 95 % interval")
-    right.legend(loc="lower right", fontsize=9)
-    left.invert_yaxis()
-    fig.tight_layout()
     return _done(fig)
 
 

@@ -192,11 +192,11 @@ joint[["species", "n_identities", "n_queries", *percent]].round(3)
 # Now the four models of chapter 5; the species with most annotations stand at the bottom.
 
 # %%
-from miewid_lib import figures
+from miewid_lib import charts, figures
 
 main = scores[scores["model"].isin(["imagenet", *trained[:3]]) & (scores["seed"] == "mean")]
 order = list(table["species"].value_counts().sort_values(kind="stable").index)
-figures.scores(main, order=[name for name in order if name in set(scores["species"])])
+charts.scores(main, order=[name for name in order if name in set(scores["species"])])
 
 # %% [markdown]
 # Compare each dot with the tick of chance below it before comparing dots with each other. A

@@ -97,7 +97,7 @@ pd.DataFrame({s: table.loc["mean", columns[2:]] for s, table in by_seed.items()}
 # worth.
 
 # %%
-from miewid_lib import annotations, figures
+from miewid_lib import annotations, charts
 
 table = annotations.read(need(ROOT / "data" / "split.csv", made_by="02_split"))
 sizes = table["species"].value_counts().sort_values(kind="stable")
@@ -108,7 +108,8 @@ scores["n_annotations"] = scores["species"].map(sizes)
 scored = set(scores.loc[scores["n_queries"] > 0, "species"])
 order = [species for species in sizes.index if species in scored]
 single = differences[differences["model_b"] == "single"]
-figure = figures.dumbbell(scores, single, order=order)
+pair = ("single", "multispecies")
+figure = charts.dumbbell(scores, single, order=order, models=pair, paper=12.5)
 figure
 
 # %% [markdown]
@@ -176,7 +177,7 @@ import json
 
 from miewid_lib.paths import reports
 
-figure.savefig(reports("figures") / "figure1.png", bbox_inches="tight")
+figure.savefig(reports("figures") / "figure1.png", **charts.PRINT)
 differences.round(4).to_csv(reports("tables") / "figure1.csv", index=False)
 numbers = mean[columns].round(4).to_dict(orient="index")
 text = json.dumps({"multispecies_minus": numbers}, indent=2)

@@ -185,7 +185,7 @@ import json
 
 from miewid_lib.paths import reports
 
-figure.savefig(reports("figures") / "figure2.png", bbox_inches="tight")
+figure.savefig(reports("figures") / "figure2.png", **charts.PRINT)
 differences.round(4).to_csv(reports("tables") / "figure2.csv", index=False)
 keys = mean.index.map("{0[0]} minus {0[1]}, {0[2]}".format)
 numbers = mean[columns].set_axis(keys).round(4).to_dict(orient="index")

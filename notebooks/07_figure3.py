@@ -248,7 +248,7 @@ import json
 
 from miewid_lib.paths import reports
 
-figure.savefig(reports("figures") / "figure3.png", bbox_inches="tight")
+figure.savefig(reports("figures") / "figure3.png", **charts.PRINT)
 curve.round(4).to_csv(reports("tables") / "figure3.csv", index=False)
 steps = pd.concat([gains, flattens]).round(4)
 steps.to_csv(reports("tables") / "figure3_steps.csv", index=False)

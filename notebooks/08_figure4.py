@@ -169,7 +169,7 @@ import json
 
 from miewid_lib.paths import reports
 
-figure.savefig(reports("figures") / "figure4.png", bbox_inches="tight")
+figure.savefig(reports("figures") / "figure4.png", **charts.PRINT)
 differences.round(4).to_csv(reports("tables") / "figure4.csv", index=False)
 numbers = mean[columns].set_axis(mean.index.map("{0[0]} minus {0[1]}".format))
 text = json.dumps(numbers.round(4).to_dict(orient="index"), indent=2) + "\n"

@@ -15,23 +15,6 @@ from miewid_lib import figures
 
 RNG = np.random.default_rng(0)
 PHOTOS = [RNG.integers(0, 255, (20, 30, 3), dtype=np.uint8) for _ in range(8)]
-SPECIES = ["a long-named whale shark", "zebra", "koi"]
-
-
-def scores():
-    rows = [
-        {"model": m, "species": s, "top1": 0.5, "top1_low": 0.4, "top1_high": 0.7}
-        | {"chance_top1": 0.1, "n_annotations": 10 * (i + 1)}
-        for m in figures.MODEL_COLOURS
-        for i, s in enumerate(SPECIES)
-    ]
-    return pd.DataFrame(rows)
-
-
-def differences():
-    names = ["difference", "difference_low", "difference_high"]
-    rows = [dict(zip(names, (0.1, -0.05, 0.2), strict=True)) | {"species": s} for s in SPECIES]
-    return pd.DataFrame([*rows, rows[0] | {"species": "mean"}])
 
 
 def annotations():
@@ -58,8 +41,6 @@ MAKERS = {
     "split_diagram": lambda: figures.split_diagram(annotations()),
     "curves": lambda: figures.curves(lines(), x="epoch", y={"loss": "loss"}, hue="run"),
     "retrieval_strips": lambda: figures.retrieval_strips(strips()),
-    "scores": lambda: figures.scores(scores(), order=SPECIES),
-    "dumbbell": lambda: figures.dumbbell(scores(), differences(), order=SPECIES),
     "embedding_map": lambda: figures.embedding_map(RNG.random((6, 2)), list("aabbcc")),
 }
 
@@ -88,17 +69,3 @@ def test_photos_stand_where_their_labels_say():
     figure = MAKERS["photo_grid"]()
     shown = [ax.images[0].get_array() for ax in figure.axes if ax.images]
     assert all(np.array_equal(a, b) for a, b in zip(shown, PHOTOS, strict=True))
-
-
-def test_dumbbell_puts_per_cent_and_species_in_the_given_order():
-    left, right = MAKERS["dumbbell"]().axes
-    assert [t.get_text() for t in left.get_yticklabels()][1] == "zebra (20)"
-    assert left.collections[1].get_offsets()[:, 0].tolist() == [50.0] * 3
-    assert right.lines[0].get_xdata().tolist() == [10.0] * 3
-
-
-def test_scores_draw_the_interval_of_each_model():
-    (ax,) = MAKERS["scores"]().axes
-    assert len(ax.containers) == len(figures.MODEL_COLOURS)
-    (segment,) = {tuple(s[:, 0].round(6)) for s in ax.containers[0][2][0].get_segments()}
-    assert segment == (40.0, 70.0)

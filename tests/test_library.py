@@ -104,6 +104,7 @@ def test_init_files_are_empty():
         ("splits.py", {"matplotlib", "torch", "timm", "yaml"}),
         ("annotations.py", {"matplotlib", "timm", "yaml"}),
         ("figures.py", {"torch", "timm", "yaml"}),
+        ("charts.py", {"torch", "timm", "yaml", "seaborn"}),
     ],
 )
 def test_module_does_not_reach_for_other_rooms_tools(name, forbidden):
@@ -119,7 +120,8 @@ def test_only_the_press_and_the_scales_read_yaml():
 
 
 def test_figures_write_no_file_and_training_prints_nothing():
-    for name, forbidden in (("figures.py", WRITERS), ("training.py", {"print"})):
+    pictures = {name: WRITERS for name in ("figures.py", "charts.py", "chart_rows.py")}
+    for name, forbidden in (pictures | {"training.py": {"print"}}).items():
         tree = ast.parse((ROOT / "miewid_lib" / name).read_text())
         assert not called(tree) & forbidden, name
 
