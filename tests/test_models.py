@@ -1,14 +1,16 @@
 import hashlib
 import json
+import re
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
-from miewid_lib import models
+from miewid_lib import models, training
 from miewid_lib.errors import WeightsError
 
 PARITY = Path(__file__).parent / "parity"
@@ -158,7 +160,50 @@ def test_same_weights_same_bytes(tmp_path):
     first = hashlib.sha256(path.read_bytes()).hexdigest()
     models.save(net, path)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == first
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path.with_suffix(".json"), path]
+
+
+def test_the_file_for_people_says_what_the_network_is_and_holds_no_clock(tmp_path):
+    net, path = saved(tmp_path)
+    plain = path.with_suffix(".json").read_bytes()
+    models.save(net, path)
+    assert path.with_suffix(".json").read_bytes() == plain
+    facts = {"size_px": 96, "species": {"lion", "brown trout"}, "licence": "none given"}
+    models.save(net, path, **facts, git_revision="abc")
+    assert json.loads(path.with_suffix(".json").read_text()) == {
+        "backbone": TINY,
+        "timm_arguments": {},
+        "mean": [0.3] * 3,
+        "std": [0.229, 0.224, 0.225],
+        "size_px": 96,
+        "species": ["brown trout", "lion"],
+        "licence": "none given",
+        "git_revision": "abc",
+    }
+    assert json.loads(plain) | {"mean": 0, "std": 0} == {
+        "backbone": TINY,
+        "timm_arguments": {},
+        "mean": 0,
+        "std": 0,
+        "size_px": None,
+        "species": [],
+        "licence": None,
+        "git_revision": None,
+    }
+
+
+def test_the_header_alone_rebuilds_the_network_and_is_as_before_where_no_size_is_said(tmp_path):
+    net, path = saved(tmp_path)
+    with safe_open(path, framework="pt") as file:
+        about = json.loads(file.metadata()["network"])
+    assert about.keys() == {"backbone", "timm_arguments", "mean", "std"}
+    assert models.load(path).size_px is None
+    models.save(net, path, size_px=64)
+    path.with_suffix(".json").unlink()
+    again = models.load(path)
+    assert again.size_px == 64
+    models.save(again, path)  # what a file says is not lost when it is written again
+    assert models.load(path).size_px == 64
 
 
 def test_d17_a_wrong_file_never_loads_in_part(tmp_path):
@@ -168,29 +213,132 @@ def test_d17_a_wrong_file_never_loads_in_part(tmp_path):
     without = {k: v for k, v in state.items() if k != "bn.weight"}
     shorter = state | {"bn.weight": state["bn.weight"][:-1]}
     sick = state | {"bn.weight": state["bn.weight"] * torch.nan}
-    for name, wrong in {"keys": without, "bn.weight": shorter, "finite": sick}.items():
-        save_file(wrong, path, metadata=about)
-        with pytest.raises(WeightsError, match=name):
-            models.load(path)
+    wrong = {
+        r"keys differ: 1 missing \(bn\.weight\), 0 unexpected, 0 of another": without,
+        r"1 of another shape \(bn\.weight\)": shorter,
+        "finite": sick,
+    }
+    for words, tensors in wrong.items():
+        save_file(tensors, path, metadata=about)
+        assert re.search(words, refusal(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x04.", b"\xff" * 100, b"{}"])
+def refusal(*arguments, **keywords) -> str:
+    """Message with which `load` refuses, always one line."""
+    with pytest.raises(WeightsError) as caught:
+        models.load(*arguments, **keywords)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_d17_another_architecture_names_three_keys_of_each_kind_and_counts_all(tmp_path):
+    net, path = saved(tmp_path)
+    other = models.EmbeddingNet("test_resnet").state_dict()
+    about = {"network": json.dumps({"backbone": TINY, "mean": [0.5] * 3, "std": [0.5] * 3})}
+    save_file(other, path, metadata=about)
+    message = refusal(path)
+    mine = net.state_dict()
+    missing, unexpected = sorted(mine.keys() - other), sorted(other.keys() - mine)
+    assert f"{len(missing)} missing ({', '.join(missing[:3])}, ...)" in message
+    assert f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])}, ...)" in message
+
+
+def released_state() -> dict:
+    """Random weights with the keys, shapes and types of the released file."""
+    draws, state = torch.Generator().manual_seed(0), {}
+    for key, shape, kind, _ in read("statedict_efficientnetv2_rw_m.json")["keys"]:
+        if kind == "int64":
+            state[key] = torch.zeros(shape, dtype=torch.int64)
+        elif key.endswith("running_var") or (key.endswith("weight") and len(shape) == 1):
+            state[key] = torch.ones(shape)
+        elif len(shape) > 1:
+            fan_in = float(np.prod(shape[1:]))
+            state[key] = torch.randn(shape, generator=draws) * (2 / fan_in) ** 0.5
+        else:
+            state[key] = torch.zeros(shape)
+    return state | {"pooling.p": torch.full((1,), 2.5)}
+
+
+def test_released_miewid_loads_in_one_line_and_embeds_a_photo_of_440_px(tmp_path):
+    state = released_state()
+    save_file(state, tmp_path / "model.safetensors")  # without a header, as it was released
+    net = models.load(tmp_path / "model.safetensors")
+    assert not net.training and net.size_px == 440 and net.embedding_size == 2152
+    assert net.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert net.std.flatten().tolist() == pytest.approx([0.229, 0.224, 0.225])
+    crop = np.random.default_rng(0).integers(0, 256, (1, 440, 440, 3), np.uint8)
+    vector = training.embed(net, crop)
+    assert vector.shape == (1, 2152) and np.isfinite(vector).all() and vector.std() > 0
+    ours = {k: v for k, v in state.items() if k != "pooling.p"}
+    later = ours | {"backbone.global_pool.p": state["pooling.p"]}  # the layout of msv3
+    later |= {"final.weight": torch.ones(10, 2152), "final.bias": torch.ones(10)}
+    save_file(later, tmp_path / "model.safetensors")
+    assert np.array_equal(training.embed(models.load(tmp_path), crop), vector)
+    del later["backbone.bn2.bias"]
+    save_file(later | {"bn.other": torch.ones(1)}, tmp_path / "model.safetensors")
+    message = refusal(tmp_path)
+    assert "1 missing (backbone.bn2.bias), 1 unexpected (bn.other)" in message
+
+
+CONTENTS = {
+    "zero bytes": b"",
+    "pickle": b"\x80\x04.",
+    "zip of a pickle": b"PK\x03\x04" + bytes(60),
+    "noise": b"\xff" * 100,
+    "json": b"{}",
+    "text": b"weights\nof a network\n",
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
 def test_d17_a_file_that_is_not_safetensors_is_refused(tmp_path, content):
     (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(WeightsError, match="safetensors"):
-        models.load(tmp_path / "model.safetensors")
+    assert "not a readable safetensors file" in refusal(tmp_path / "model.safetensors")
+
+
+def test_d17_a_file_that_was_cut_short_is_refused(tmp_path):
+    _, path = saved(tmp_path)
+    whole = path.read_bytes()
+    for n_bytes in (7, 9, 1000, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:n_bytes])
+        assert "not a readable safetensors file" in refusal(path)
+
+
+def test_a_pickle_is_refused_under_any_name_and_never_run(tmp_path):
+    ran = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (ran,)
+
+    for name in ("m.pth", "m.safetensors", "pytorch_model.bin"):
+        torch.save({"a": Evil()}, tmp_path / name)
+        assert refusal(tmp_path / name) and not ran.exists()
+    for where in (tmp_path, tmp_path / "pytorch_model.bin"):
+        assert "no model.safetensors; pytorch_model.bin, a pickle, needs" in refusal(where)
+    assert "wants to run" in refusal(tmp_path, allow_pickle=True) and not ran.exists()
 
 
 def test_a_header_that_describes_nonsense_is_refused(tmp_path):
-    for about in ("[1]", '{"backbone": "no_such"}', '{"backbone": 3}', '{"mean": [1]}', "{"):
+    good = {"mean": [0.5] * 3, "std": [0.5] * 3, "backbone": TINY}
+    headers = [[1], {"backbone": "no_such"}, {"backbone": 3}, {"mean": [1]}, {"backbone": TINY}]
+    headers += [good | {"mean": [1]}, good | {"size_px": "wide"}, good | {"timm_arguments": [1]}]
+    headers += [good | {"timm_arguments": {"no_such": 1}}, good | {"backbone": "hf-hub:a/b"}]
+    for about in ("{", *map(json.dumps, headers)):
         save_file({"x": torch.zeros(1)}, tmp_path / "m.safetensors", metadata={"network": about})
-        with pytest.raises(WeightsError):
-            models.load(tmp_path / "m.safetensors")
+        assert "header" in refusal(tmp_path / "m.safetensors") or "network" in about
 
 
-def test_a_missing_file_and_an_unreachable_hub_are_clear(tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsError, match="no such file"):
-        models.load(tmp_path / "absent.safetensors")
-    with pytest.raises(WeightsError, match="hub"):
-        models.load("conservationxlabs/miewid-msv3")
+def test_a_header_cannot_make_timm_read_another_file(tmp_path):
+    torch.save({"a": 1}, tmp_path / "other.pth")
+    about = {"backbone": TINY, "timm_arguments": {"checkpoint_path": str(tmp_path / "other.pth")}}
+    about |= {"mean": [0.5] * 3, "std": [0.5] * 3}
+    header = {"network": json.dumps(about)}
+    save_file({"x": torch.zeros(1)}, tmp_path / "m.safetensors", metadata=header)
+    assert "checkpoint_path" in refusal(tmp_path / "m.safetensors")
+
+
+def test_missing_files_and_folders_without_weights_are_clear(tmp_path):
+    assert "no such file" in refusal(tmp_path / "absent.safetensors")
+    assert "no such file" in refusal("models/absent.safetensors")
+    assert "no model.safetensors" in refusal(tmp_path)
