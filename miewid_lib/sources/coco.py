@@ -5,7 +5,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from reprlib import repr as shown
@@ -41,14 +41,8 @@ def read(path: Path, image_root: Path | None = None) -> DataFrame:
     entries = {".json": _json_entries, ".csv": _csv_entries}.get(path.suffix.lower())
     if entries is None:
         raise AnnotationError(f"{path}: not .json or .csv")
-    rows, real_folder = [], cache(os.path.realpath)
     try:
-        for where, entry, image in entries(path):
-            try:
-                rows.append(_row(entry, image, root, real_folder))
-            except AnnotationError as error:
-                raise AnnotationError(f"{where}: {error}") from None
-        return annotations.check(_table(rows, path.absolute().parent.name))
+        return table_of(entries(path), root, path.absolute().parent.name)
     except AnnotationError as error:
         raise AnnotationError(f"{path}: {error}") from None
 
@@ -74,11 +68,17 @@ def read_folder(folder: Path, *, rename_species: Mapping[str, str] | None = None
     return annotations.check(concat(tables, ignore_index=True))
 
 
-def _table(rows: list[dict], source: str) -> DataFrame:
-    with_quality = any(row["quality"] is not None for row in rows)
-    columns = [*annotations.COLUMNS, "quality"] if with_quality else [*annotations.COLUMNS]
-    table = DataFrame(rows, columns=columns).assign(source=source)
-    return table.astype({c: "float64" if c in annotations.FLOATS else "str" for c in columns})
+def table_of(entries: Iterable[tuple[str, dict, dict]], root: str, source: str) -> DataFrame:
+    """Return the table of (where, annotation, image), read as in `read`; `root` is a real path."""
+    rows, real_folder = [], cache(os.path.realpath)
+    for where, entry, image in entries:
+        try:
+            rows.append(_row(entry, image, root, real_folder))
+        except AnnotationError as error:
+            raise AnnotationError(f"{where}: {error}") from None
+    columns = [*annotations.COLUMNS, *["quality"] * any(r["quality"] is not None for r in rows)]
+    kinds = {c: "float64" if c in annotations.FLOATS else "str" for c in columns}
+    return annotations.check(DataFrame(rows, columns=columns).assign(source=source).astype(kinds))
 
 
 def _json_entries(path: Path) -> Iterator[tuple[str, dict, dict]]:
