@@ -75,8 +75,9 @@ def dumbbell(
     left.set(title=_title(metric), xlim=(-2, 102))
     rows.differences(right, differences.set_index("species"), places, paper=paper)
     first, second = (look.styles(models)[name].label for name in models)
-    label = "\n".join(fill(text, 26) for text in (second, f"minus {first}"))
-    right.set(title="Difference in points", xlabel=label)
+    label = "\n".join(fill(text, 28) for text in (second, f"minus {first}"))
+    right.set_title("Difference in points")
+    right.set_xlabel(label, loc="right")  # the layout reserves no width for it
     look.legend(fig, [left, right], n_columns=2)
     return look.done(fig)
 
