@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import comb
 
 from miewid_lib.errors import RetrievalError
-from miewid_lib.similarity import TIE, Column, meetings, names_of, similarities, unit
+from miewid_lib.similarity import TIE, Column, chance, meetings, names_of, similarities, unit
 
 
 def own_photos(
@@ -26,7 +26,7 @@ def own_photos(
     ... are exact means over all draws: with g mates that fewer than k other photos precede,
     1 - C(M - g, m) / C(M, m). Only queries with at least max(sizes) mates enter, the same ones for
     every m, so that a curve over m does not mix populations. Columns: query, identity, group,
-    n_own (m), n_mates (M), chance_top1, top1, ... Ties count against the query. Raises
+    n_own (m), n_mates (M), chance_top1, ..., top1, ... Ties count against the query. Raises
     RetrievalError for sizes that are no whole numbers from 1, or where no query has enough mates.
 
     >>> photos = np.array([[1, 0], [0.9, 0.1], [0.3, 0.9], [0.8, 0.3]])
@@ -48,8 +48,11 @@ def own_photos(
                 rows += [(*head, m, *_expected(ahead, n_others, m, top_k)) for m in sizes]
     if not rows:
         raise RetrievalError(f"no query has {max(sizes)} mates; ask for smaller sizes")
-    columns = ["query", "identity", "group", "n_own", "n_mates", "chance_top1"]
+    columns = ["query", "identity", "group", "n_own", "n_mates", "n_others"]
     table = pd.DataFrame(rows, columns=[*columns, *(f"top{k}" for k in top_k)])
+    n_others = table.pop("n_others")
+    for k in dict.fromkeys((1, *top_k)):
+        table[f"chance_top{k}"] = chance(table["n_own"], table["n_own"] + n_others, k)
     return table.sort_values(["query", "n_own"], ignore_index=True)
 
 
@@ -67,4 +70,4 @@ def _expected(ahead: np.ndarray, n_others: int, m: int, top_k: Sequence[int]) ->
     n_mates = len(ahead)
     bad = [n_mates - int((ahead < k).sum()) for k in top_k]  # mates that do not help
     hits = [1 - comb(n_bad, m) / comb(n_mates, m) for n_bad in bad]
-    return n_mates, m / (m + n_others), *hits
+    return n_mates, n_others, *hits

@@ -83,13 +83,25 @@ def species_mean(
     return pd.DataFrame([head | counts_of(per_query) | row_of(columns, means, draws, known)])
 
 
+def species_scores(per_query: pd.DataFrame, *, by: str, seed: int, n_bootstrap: int = 1000):
+    """`summarise` for each value of `by` and species, with the row "mean" of `species_mean`."""
+    options = {"seed": seed, "n_bootstrap": n_bootstrap}
+    each = summarise(per_query, by=[by, "species"], **options)
+    means = [
+        species_mean(part, by="species", **options).assign(**{by: name})
+        for name, part in per_query.groupby(by)
+    ]
+    return pd.concat([each, *means], ignore_index=True)
+
+
 def _metrics(per_query: pd.DataFrame, by: list[str]) -> list[str]:
     """The columns to average; refuses a table that lacks one the functions here need."""
     needed = [*by, "group", "identity", "n_mates", "chance_top1"]
     if not by or (missing := [name for name in needed if name not in per_query]):
         raise RetrievalError(f"the table of queries lacks {missing if by else 'a column by'}")
     top_k = per_query.columns[per_query.columns.str.fullmatch(r"top\d+")]
-    columns = ["chance_top1", *top_k, *per_query.columns.intersection(["average_precision"])]
+    chances = per_query.columns[per_query.columns.str.startswith("chance_")]
+    columns = [*chances, *top_k, *per_query.columns.intersection(["average_precision"])]
     holes = per_query.loc[per_query["n_mates"] > 0, ["group", "identity", *columns]].isna().any()
     if holes.any():
         raise RetrievalError(f"queries with a mate have no {holes.idxmax()}; rank them all alike")
@@ -139,6 +151,6 @@ def row_of(columns: list[str], means: np.ndarray, draws: np.ndarray, known: bool
     for i, column in enumerate(columns):
         name = {"average_precision": "map"}.get(column, column)
         row[name] = means[i]
-        if column != "chance_top1":
+        if not column.startswith("chance"):
             row |= {f"{name}_low": low[i], f"{name}_high": high[i]}
     return row

@@ -7,8 +7,13 @@ import pandas as pd
 
 from miewid_lib.comparisons import compare, paired_difference  # noqa: F401
 from miewid_lib.errors import RetrievalError
-from miewid_lib.intervals import mean_over_seeds, species_mean, summarise  # noqa: F401
-from miewid_lib.similarity import TIE, Column, meetings, names_of, similarities, unit
+from miewid_lib.intervals import (  # noqa: F401
+    mean_over_seeds,
+    species_mean,
+    species_scores,
+    summarise,
+)
+from miewid_lib.similarity import TIE, Column, chance, meetings, names_of, similarities, unit
 
 
 def one_vs_rest(
@@ -25,8 +30,8 @@ def one_vs_rest(
     [N]: who shares a value with the query, such as its encounter, is left out (null: nobody).
     Columns: query (row number), identity, group, n_candidates, n_mates (candidates of its
     identity), first_rank (of the best mate), top1, ... (1.0: first_rank <= k), average_precision =
-    mean of i / rank_i over the mates, chance_top1 = n_mates / n_candidates. Without a mate scores
-    are NaN, never 0. Ties are pessimistic: other animals with a cosine >= the mate's - 1e-6 rank
+    mean of i / rank_i over the mates, chance_top1 = n_mates / n_candidates, ... Without a mate
+    scores are NaN, never 0. Ties are pessimistic: other animals with a cosine >= the mate's - 1e-6 rank
     before it, so that one vector for every photo scores 0. Raises RetrievalError.
 
     >>> photos = np.array([[1, 0], [0.8, 0.6], [0.9, 0.1]])
@@ -142,5 +147,6 @@ def _table(names, group_of, scores: np.ndarray, top_k: Sequence[int]) -> pd.Data
     for k in top_k:
         table[f"top{k}"] = np.where(np.isnan(first_rank), np.nan, first_rank <= k)
     table["average_precision"] = precision
-    table["chance_top1"] = mates / np.where(candidates > 0, candidates, np.nan)
+    for k in dict.fromkeys((1, *top_k)):
+        table[f"chance_top{k}"] = chance(mates, candidates, k)
     return table

@@ -19,6 +19,21 @@ def similarities(queries, database) -> Iterator[tuple[int, np.ndarray]]:
         yield from enumerate(queries[start : start + step] @ database.T, start)
 
 
+def chance(n_mates, n_candidates, k: int) -> np.ndarray:
+    """Share of all orders of the candidates that have a mate among the first k; NaN without one.
+
+    1 - C(n - m, k) / C(n, k) for m mates among n candidates, both arrays of one shape.
+
+    >>> chance(np.array([1, 2]), np.array([4, 4]), 2)
+    array([0.5       , 0.83333333])
+    """
+    mates, candidates = np.asarray(n_mates, float), np.asarray(n_candidates, float)
+    missed = np.ones_like(mates)
+    for i in range(k):
+        missed *= np.maximum(0, candidates - mates - i) / np.maximum(1, candidates - i)
+    return np.where(mates > 0, 1 - missed, np.where(candidates > 0, 0.0, np.nan))
+
+
 def unit(embeddings: np.ndarray, name: str) -> np.ndarray:
     """Rows of length one as float32 [N, D]; refuses what has no direction."""
     x = np.asarray(embeddings)

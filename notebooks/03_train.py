@@ -341,7 +341,8 @@ assert set(table.loc[in_train, "part"]) == {"train"}
 # ## Save
 #
 # Weights are written as safetensors, a format that cannot carry code, with the name of the
-# backbone and its normalisation inside. `runs.csv` says which file answers for which species.
+# backbone and its normalisation inside; a small JSON beside each says the same to people, and which
+# species it learned from. `runs.csv` says which file answers for which species.
 
 # %%
 folder = ROOT / "data" / "models" / model
@@ -349,7 +350,8 @@ folder.mkdir(parents=True, exist_ok=True)
 files = plan.merge(pd.DataFrame({"seed": run_seeds}), how="cross").explode("answers")
 files["file"] = files["run"].str.replace(" ", "_") + "-seed" + files["seed"].astype(str)
 for row in files.drop_duplicates("file").itertuples():
-    models.save(nets[row.run, row.seed], folder / f"{row.file}.safetensors")
+    about = {"size_px": crops.shape[1], "species": row.learns}
+    models.save(nets[row.run, row.seed], folder / f"{row.file}.safetensors", **about)
 files = files.rename(columns={"answers": "species"})[["file", "run", "seed", "species"]]
 files.to_csv(folder / "runs.csv", index=False)
 log.round(6).to_csv(folder / "log.csv", index=False)

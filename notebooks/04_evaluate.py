@@ -199,7 +199,7 @@ order = list(table["species"].value_counts().sort_values(kind="stable").index)
 charts.scores(main, order=[name for name in order if name in set(scores["species"])])
 
 # %% [markdown]
-# Compare each dot with the tick of chance below it before comparing dots with each other. A
+# Compare each mark with the black tick of chance before comparing marks with each other. A
 # species with a dozen identities has a chance of several per cent and bars that cover half of the
 # picture: no conclusion should rest on it alone.
 #

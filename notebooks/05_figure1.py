@@ -92,16 +92,16 @@ pd.DataFrame({s: table.loc["mean", columns[2:]] for s, table in by_seed.items()}
 # %% [markdown]
 # ## Figure 1
 #
-# Species in the order of their number of annotations, fewest on top. The amber dot is a network
-# for that species alone, the blue one the joint network, and the line between them what joining is
-# worth.
+# Species in the order of their number of annotations, fewest on top. One mark is a network for that
+# species alone, the other the joint network, and the line between them what joining is worth. The
+# dashed line is the average that the paper reports for its own species.
 
 # %%
 from miewid_lib import annotations, charts
 
 table = annotations.read(need(ROOT / "data" / "split.csv", made_by="02_split"))
 sizes = table["species"].value_counts().sort_values(kind="stable")
-scores = retrieval.summarise(averaged, by=["model", "species"], **options)
+scores = retrieval.species_scores(averaged, by="model", **options)
 scores["n_annotations"] = scores["species"].map(sizes)
 
 # %%
@@ -109,7 +109,7 @@ scored = set(scores.loc[scores["n_queries"] > 0, "species"])
 order = [species for species in sizes.index if species in scored]
 single = differences[differences["model_b"] == "single"]
 pair = ("single", "multispecies")
-figure = charts.dumbbell(scores, single, order=order, models=pair, paper=12.5)
+figure = charts.dumbbell(scores, single, order=order, models=pair, paper=paper)
 figure
 
 # %% [markdown]

@@ -90,7 +90,7 @@ per_query = pd.read_csv(need(ROOT / "data" / "per_query.csv", made_by="04_evalua
 averaged = retrieval.mean_over_seeds(per_query)
 averaged = averaged[averaged["model"].isin(["imagenet", "heldout", "multispecies"])]
 options = {"seed": seed, "n_bootstrap": n_bootstrap}
-scores = retrieval.summarise(averaged, by=["model", "species"], **options)
+scores = retrieval.species_scores(averaged, by="model", **options)
 
 # %%
 sizes = table["species"].value_counts().sort_values(kind="stable")

@@ -216,10 +216,10 @@ flattens[flattens["species"] == "mean"][["a", "b", *columns]].round(3)
 each = retrieval.summarise(per_query, by=["species", "n_own"], **options)
 wide = pd.concat([each, overall])
 curve = pd.concat([
-    wide[["species", "n_own", "n_queries", "chance_top1"]].assign(
+    wide[["species", "n_own", "n_queries"]].assign(chance=wide[f"chance_{name}"],
         metric=name, mean=wide[name], low=wide[f"{name}_low"], high=wide[f"{name}_high"])
     for name in ("top1", "top5")
-], ignore_index=True).rename(columns={"chance_top1": "chance"})  # fmt: skip
+], ignore_index=True)  # fmt: skip
 
 # %%
 from miewid_lib import charts

@@ -133,7 +133,7 @@ mean[["a", "b", *columns]].round(3)
 from miewid_lib import charts
 
 sizes = table["species"].value_counts().sort_values(kind="stable")
-scores = retrieval.summarise(averaged, by=["model", "species"], **options)
+scores = retrieval.species_scores(averaged, by="model", **options)
 scores["n_annotations"] = scores["species"].map(sizes)
 order = [name for name in sizes.index if name in set(scores["species"])]
 

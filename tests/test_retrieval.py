@@ -1,5 +1,6 @@
 import json
 import tracemalloc
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,10 @@ def row_by_hand(ranks, n_candidates, top_k=TOP_K):
     row |= {f"top{k}": float(ranks[0] <= k) if ranks else nan for k in top_k}
     precisions = [i / rank for i, rank in enumerate(ranks, 1)]
     row["average_precision"] = sum(precisions) / len(ranks) if ranks else nan
-    row["chance_top1"] = len(ranks) / n_candidates if n_candidates else nan
+    for k in dict.fromkeys((1, *top_k)):
+        orders = comb(n_candidates, min(k, n_candidates))  # of who may be among the first k
+        missed = comb(n_candidates - len(ranks), min(k, n_candidates))
+        row[f"chance_top{k}"] = 1 - missed / orders if n_candidates else nan
     return row
 
 
