@@ -31,8 +31,8 @@ def one_vs_rest(
     Columns: query (row number), identity, group, n_candidates, n_mates (candidates of its
     identity), first_rank (of the best mate), top1, ... (1.0: first_rank <= k), average_precision =
     mean of i / rank_i over the mates, chance_top1 = n_mates / n_candidates, ... Without a mate
-    scores are NaN, never 0. Ties are pessimistic: other animals with a cosine >= the mate's - 1e-6 rank
-    before it, so that one vector for every photo scores 0. Raises RetrievalError.
+    scores are NaN, never 0. Ties are pessimistic: other animals with a cosine >= the mate's - 1e-6
+    rank before it, so that one vector for every photo scores 0. Raises RetrievalError.
 
     >>> photos = np.array([[1, 0], [0.8, 0.6], [0.9, 0.1]])
     >>> one_vs_rest(photos, ["ann", "ann", "bob"])[["n_mates", "first_rank", "top1", "top5"]]
