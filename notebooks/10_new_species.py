@@ -327,12 +327,13 @@ means[[*columns, "chance_top1", "top1", "top1_low", "top1_high"]].round(3)
 
 # %% [markdown]
 # The first row needs no training at all: compare the others with it before comparing them with
-# each other. In the picture a line is a way; look at its height on the left, where a project
-# starts, and at whether the lines meet on the right.
+# each other. In the picture it is the level line, and each way has a line of its own. Look at their
+# height on the left, where a project starts, and at whether they meet on the right.
 
 # %%
-lines = means[means["way"] != "heldout"]
-figures.curves(lines, x="share", y={"top1": "top-1 on the newcomers"}, hue="way")
+from miewid_lib import charts
+
+charts.growth(means)
 
 # %% [markdown]
 # Does the mean speak for every newcomer? Top-1 a species:
