@@ -143,7 +143,7 @@ def test_a_failing_stage_leaves_its_page_and_a_non_zero_exit(tiny, tmp_path):
 def test_a_chapter_runs_by_itself_in_its_folder(tiny, chapter):
     """As JupyterLab opened in notebooks/ does: the paired .ipynb, cwd there, default values."""
     text = notebooks.pair(tiny / "notebooks" / chapter.name)
-    quick = re.sub(r"\b(epochs|ramp) = \d+ ", r"\1 = 1 ", text)
+    quick = re.sub(r"\b(epochs|ramp|min_steps) = \d+ ", r"\1 = 1 ", text)
     page = tiny / "notebooks" / f"alone_{chapter.stem}.ipynb"
     page.write_text(quick)
     outs = ("data", "reports", "build")
@@ -166,9 +166,10 @@ def test_a_chapter_runs_by_itself_in_its_folder(tiny, chapter):
 def test_a_chapter_without_its_inputs_says_what_to_run(tmp_path, chapter):
     folder = scales.workspace("tiny", tmp_path / "empty")
     words = ("miewid_lib.notebooks", "run", f"notebooks/{chapter.name}", "page.ipynb")
-    section = chapter.stem.split("_")[1]
-    extra = ("--set", "model=multispecies") if section == "train" else ()
-    done = command(folder, *words, "--params", f"base,{section}", *extra)
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stage = stages[chapter.stem.partition("_")[2]]
+    extra = ("--set", "model=multispecies") if "matrix" in stage else ()
+    done = command(folder, *words, "--params", ",".join(stage["params"]), *extra)
     assert done.returncode == 1 and "StageError" in done.stderr and "run" in done.stderr
 
 
