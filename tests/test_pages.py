@@ -169,7 +169,7 @@ def test_every_scale_has_the_same_keys_of_the_same_kinds(scale):
 
 def library_stages() -> list[tuple[str, dict[str, Any]]]:
     """Module and stage, for the stages that run a module of the library other than the press."""
-    files = [path for path in (ROOT / "dvc.yaml", ROOT / "data" / "dvc.yaml") if path.is_file()]
+    files = [ROOT / folder / "dvc.yaml" for folder in ("", "data", "tuning")]
     stages = [s for file in files for s in yaml.safe_load(file.read_text())["stages"].values()]
     runs = [(match[1], s) for s in stages if (match := re.match(r"python -m (\S+)", s["cmd"]))]
     return [(module, stage) for module, stage in runs if module != "miewid_lib.notebooks"]
