@@ -21,7 +21,31 @@ def results(root: Path) -> str:
             scores = pd.read_csv(tables / "one_vs_rest.csv")
             differences = pd.read_csv(tables / "figure1.csv")
             parts += [f"### {title}", _species(scores), _differences(differences)]
-    return "\n\n".join(parts)
+    verdicts = {
+        title: pd.read_csv(root / folder / "tables" / "claims.csv").set_index("claim")
+        for title, folder in SCALES.items()
+        if (root / folder / "tables" / "claims.csv").exists()
+    }
+    return "\n\n".join([*([_claims(verdicts)] if verdicts else []), *parts])
+
+
+def _claims(verdicts: dict[str, pd.DataFrame]) -> str:
+    """One row a claim: the paper's number, then ours with interval and verdict at each scale."""
+    lines = ["| claim | paper | " + " | ".join(verdicts) + " |"]
+    lines.append("| --- | ---: |" + " --- |" * len(verdicts))
+    for claim in next(iter(verdicts.values())).index:
+        rows = [table.loc[claim] for table in verdicts.values()]
+        paper = "" if pd.isna(rows[0]["paper"]) else f"{rows[0]['paper']:+.1f}"
+        lines.append(f"| {claim} | {paper} | " + " | ".join(map(_verdict, rows)) + " |")
+    return "\n".join(lines)
+
+
+def _verdict(row: pd.Series) -> str:
+    if pd.isna(row["ours"]):
+        return row["verdict"]
+    digits = 2 if "rank correlation" in row["note"] else 1
+    ours, low, high = (f"{row[name]:+.{digits}f}" for name in ("ours", "low", "high"))
+    return f"{ours} ({low} to {high}), {row['verdict']}"
 
 
 def fill(text: str, block: str) -> str:

@@ -203,8 +203,12 @@ text = json.dumps(numbers, indent=2) + "\n"
 # at classroom scale, and the untrained features are added, without which nobody can say how much
 # of the score is transfer.
 #
+# **A question of your own.** `dvc exp run -S train.folds=5` leaves fewer species out at a time, so
+# that each network learns from more of them. `dvc exp show --only-changed` shows the metrics of both
+# runs one below the other. Does transfer grow with the number of species to learn from?
+#
 # **Exercises.** (1) Which two species would you leave out together if you wanted transfer to fail?
-# (2) Run `dvc exp run -S train.folds=10` and compare with `dvc exp show`: what do more training
-# species change? (3) Draw the figure for top-1.
+# (2) Draw the figure for top-1. (3) Take the species with the smallest step from untrained to held
+# out, and find out from its retrieval strips what the network looks at.
 #
 # Next: [7 · How many photos does a catalogue need?](07_figure3.ipynb)

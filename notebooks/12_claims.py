@@ -74,8 +74,9 @@ import pandas as pd
 from miewid_lib.paths import ROOT, need
 
 folder = ROOT / "reports" / "tables"
-names = {"figure1": "05", "figure2": "06", "figure3_steps": "07", "figure4": "08"}
-tables = [pd.read_csv(need(folder / f"{n}.csv", made_by=f"{c}_…")) for n, c in names.items()]
+chapters = {"figure1": "05_figure1", "figure2": "06_figure2"}
+chapters |= {"figure3_steps": "07_figure3", "figure4": "08_figure4"}
+tables = [pd.read_csv(need(folder / f"{n}.csv", made_by=by)) for n, by in chapters.items()]
 
 # %%
 saved = pd.concat(tables).query("species == 'mean'")
@@ -107,8 +108,14 @@ ends = [name for pair in saved.index for name in pair[:2] if name.isdigit()]
 most, fewest = max(ends, key=int), min(ends, key=int)
 backbones = ("efficientnetv2", "swinv2", "top1", efficientnetv2_minus_swinv2)
 asked += [
-    (f"{most} own photos in the database beat {fewest}", most, fewest, "top1", nothing),
-    ("the first further photo beats the last", "first step", "last step", "top1", nothing),
+    ("more photos of the animal in the database help", most, fewest, "top1", nothing),
+    (
+        "the first further photo helps more than the last",
+        "first step",
+        "last step",
+        "top1",
+        nothing,
+    ),
     ("EfficientNetV2 beats Swin-V2", *backbones),
 ]
 
@@ -155,9 +162,10 @@ least = claims.weakest(steps.loc[("joint", "scratch")])
 tuned, again = (steps.loc[(*pairs[1], min(by_share))], steps.loc[(*pairs[2], max(by_share))])
 
 # %%
+weakest, smallest = (f"{share:.0%} of its animals" for share in (least.name, min(by_share)))
 rows += [
-    claims.claim(f"joint beats single at every part, here {least.name:.0%}", least),
-    claims.claim(f"fine-tuning beats scratch at {min(by_share):.0%} of the animals", tuned),
+    claims.claim("joint beats single at every part of a new species", least, note=weakest),
+    claims.claim("fine-tuning beats scratch on the smallest part", tuned, note=smallest),
     claims.claim("training jointly again beats fine-tuning", again),
 ]
 

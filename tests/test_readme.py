@@ -39,6 +39,18 @@ def test_numbers_come_from_the_tables(tmp_path):
     assert "-3.1 over `single` (-6.0 to +1.0)" in block
 
 
+def test_claims_stand_side_by_side_and_empty_cells_stay_empty(tmp_path):
+    row = {"claim": "a beats b", "ours": 1.25, "low": 0.5, "high": 2.0, "paper": 12.5}
+    row |= {"verdict": "replicated", "note": "interval above zero"}
+    bare = dict.fromkeys(("ours", "low", "high", "paper"), None)
+    bare |= {"claim": "c beats d", "verdict": "not testable at this scale", "note": "no weights"}
+    tables = {"x": pd.DataFrame([row, bare]).set_index("claim")}
+    tables["y"] = tables["x"].assign(ours=[-1.0, None], verdict="not replicated")
+    lines = readme._claims(tables).splitlines()
+    assert lines[2].startswith("| a beats b | +12.5 | +1.2 (+0.5 to +2.0), replicated | -1.0 (")
+    assert lines[3] == "| c beats d |  | not testable at this scale | not replicated |"
+
+
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
         if not target.startswith("http"):
