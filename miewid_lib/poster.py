@@ -1,18 +1,19 @@
-"""The figures on one page, and the chart of chapter 10, from the tables that the chapters wrote."""
+"""What the chapters wrote, brought together: one table of all scores, and one page of figures."""
 
+import argparse
 import sys
 from pathlib import Path
 
 import pandas as pd
 
-from miewid_lib import charts, retrieval
+from miewid_lib import charts, evaluation, retrieval
 from miewid_lib.errors import MiewidError
 from miewid_lib.paths import ROOT, need, reports
 
 PAPER = {"figure1": 12.5, "figure4": 4.5}  # published mean differences in points
 
 
-def growth(answers: pd.DataFrame, *, seed: int, n_bootstrap: int = 1000) -> pd.DataFrame:
+def growth(answers: pd.DataFrame, *, seed: int, n_bootstrap: int) -> pd.DataFrame:
     """Mean over new species of each way of training and part, from the answers of chapter 10.
 
     `answers`: data/new_species.csv. Columns: way, share, n_photos (of all new species), then those
@@ -55,27 +56,35 @@ def _catalogue(curve):
     return lambda on: charts.catalogue(curve, on=on)
 
 
-def main() -> int:
-    """Command line: read data/ and reports/tables, write two figures and one table."""
-    tables = ROOT / "reports" / "tables"
+def main(argv: list[str] | None = None) -> int:
+    """Command line: read data/ and reports/tables; write the two figures and two tables."""
+    parser = argparse.ArgumentParser(prog="miewid_lib.poster", description=__doc__)
+    parser.add_argument("--seed", type=int, required=True, help="of the bootstrap")
+    parser.add_argument("--n_bootstrap", type=int, required=True)
+    options = vars(parser.parse_args(argv))
+    names = ("figure1", "figure2", "figure3", "figure4")
     try:
-        scores = pd.read_csv(need(tables / "one_vs_rest.csv", made_by="04_evaluate"))
-        names = ("figure1", "figure2", "figure3", "figure4")
-        parts = {n: pd.read_csv(need(tables / f"{n}.csv", made_by=n)) for n in names}
-        answers = pd.read_csv(need(ROOT / "data/new_species.csv", made_by="10_new_species"))
-        split = pd.read_csv(need(ROOT / "data/split.csv", made_by="02_split"))
+        parts = {n: _read(f"reports/tables/{n}.csv") for n in names}
+        asked = [_read(f"data/per_query{which}.csv") for which in ("", "_heldout", "_backbones")]
+        answers, split = _read("data/new_species.csv"), _read("data/split.csv")
     except MiewidError as error:
         print(error, file=sys.stderr)
         return 2
+    scores = evaluation.score_table(pd.concat(asked, ignore_index=True), **options)
+    scores.round(4).to_csv(reports("tables") / "one_vs_rest.csv", index=False)
     sizes = split["species"].value_counts().sort_values(kind="stable")
-    scores = scores[scores["seed"].astype(str) == "mean"]
+    scores = scores[scores["seed"] == "mean"]
     scores = scores.assign(n_annotations=scores["species"].map(sizes))
     order = [name for name in sizes.index if name in set(scores["species"])]
-    grown = growth(answers, seed=0)
+    grown = growth(answers, **options)
     grown.round(4).to_csv(reports("tables") / "new_species.csv", index=False)
     _save(charts.growth(grown), "new_species.png", dpi=300)
     _save(charts.poster(panels(scores, parts, order)), "poster.png", dpi=150)
     return 0
+
+
+def _read(path: str) -> pd.DataFrame:
+    return pd.read_csv(need(ROOT / path, made_by="dvc repro"))
 
 
 def _save(figure, name: str, *, dpi: int) -> None:

@@ -115,6 +115,8 @@ counts.assign(**{"identities with enough": enough.groupby("species").sum()})
 # the database as those who could be mistaken for it.
 #
 # ## From photos to vectors
+#
+# Each network embeds the species that it answers for, which are those it never saw.
 
 # %%
 crops = np.load(need(ROOT / "data" / "crops.npz", made_by="01_dataset"))["crops"]
@@ -123,21 +125,11 @@ crops = crops[pictures["row"]]
 # %%
 import torch
 
-from miewid_lib import models, training
-from miewid_lib.progress import progress
+from miewid_lib import evaluation
 
 torch.set_num_threads(threads)
-nets = {file: models.load(folder / f"{file}.safetensors") for file in runs["file"].unique()}
-size = next(iter(nets.values())).embedding_size
-vectors = np.full((len(pictures), size), np.nan, dtype="float32")
-
-# %% [markdown]
-# Each network embeds the species that it answers for, which are those it never saw.
-
-# %%
-for file, part in progress(list(runs.groupby("file")), label="embedding"):
-    mine = pictures["species"].isin(part["species"]).to_numpy()
-    vectors[mine] = training.embed(nets[file], crops[mine])
+vectors = evaluation.embed(folder, runs, pictures["species"], crops)
+vectors.shape
 
 # %% [markdown]
 # ## The curve
