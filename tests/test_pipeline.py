@@ -105,7 +105,7 @@ def test_a_prose_edit_runs_no_experiment(tiny):
 
 
 def test_everything_run_again_in_another_folder_is_the_same_to_the_byte(tiny, tmp_path):
-    """A forced run, so nothing comes from a cache, and elsewhere, so no path is in what it makes."""
+    """Forced, so nothing comes from a cache; elsewhere, so no path is in what it makes."""
     other = scales.workspace("tiny", tmp_path / "elsewhere")
     for lock in ("dvc.lock", "data/dvc.lock"):
         shutil.copyfile(tiny / lock, other / lock)
