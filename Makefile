@@ -21,7 +21,7 @@ setup: $(VENV)/.done  ## make the Python environment
 
 reproduce: setup  ## run the whole pipeline; SCALE=classroom|real|paper, DATA=folder of photos
 ifeq ($(SCALE),classroom)
-	@echo "dvc repro: photos, chapters 1 to 5, pages"
+	@echo "dvc repro: photos, all chapters, figures, pages"
 	dvc repro
 else
 	@echo "dvc repro at scale $(SCALE) in runs/$(SCALE)"

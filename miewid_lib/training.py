@@ -4,6 +4,7 @@ Nothing here prints, plots or chooses: `fit` yields one row of numbers an epoch 
 """
 
 import hashlib
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import torch
 from torch import nn
 
 from miewid_lib import checkpoints, images, losses, models
+
+SAVE_EVERY_S = 15.0  # a checkpoint costs a tenth of a second; more often would be felt
 
 
 def learning_rates(
@@ -68,8 +71,8 @@ def fit(
     crops: uint8 [N, S, S, 3]; labels: int [N] in 0..C-1. A row holds epoch, lr, steps (so far),
     loss (mean over the epoch's batches) and top1 (share of training photos whose own class wins in
     spite of its margin). `frozen` trains the head alone: no weight and no BatchNorm statistic of
-    the net moves. With a folder `resume_in`, a run that was killed goes on after its last whole
-    epoch and ends in the same weights; its file there is removed when the run ends.
+    the net moves. With a folder `resume_in`, a run that was killed goes on after a whole epoch (it
+    is saved every SAVE_EVERY_S) to the same weights; its file is removed when the run ends.
     """
     labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)  # [N]
     photos = torch.from_numpy(crops).permute(0, 3, 1, 2)  # [N, 3, S, S], a view
@@ -77,7 +80,7 @@ def fit(
     system = nn.ModuleDict({"net": net, "head": head})
     learns = (head if frozen else system).parameters()
     optimiser = torch.optim.Adam(learns, fused=True)  # one pass over the weights
-    saved, done = None, []
+    saved, done, saved_at_s = None, [], time.monotonic()
     if resume_in is not None:
         settings = (labels, rates, batch_size, seed, precision, frozen)
         saved = resume_in / f"{checkpoints.run_key(system, crops, *settings)}.safetensors"
@@ -93,8 +96,9 @@ def fit(
             row = _epoch(system, optimiser, pairs, precision, frozen=frozen)
         steps = len(batches) * (epoch + 1)
         done.append({"epoch": epoch, "lr": rates[epoch], "steps": steps, **row})
-        if saved is not None:
+        if saved is not None and time.monotonic() - saved_at_s >= SAVE_EVERY_S:
             checkpoints.save(saved, system, optimiser, done)
+            saved_at_s = time.monotonic()
         yield done[-1]
     if saved is not None:
         saved.unlink(missing_ok=True)

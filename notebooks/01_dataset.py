@@ -86,7 +86,7 @@ busy = everything.dropna(subset="individual").groupby("image_path").size().idxma
 figures.boxes(images.load(photo_root / busy), everything[everything["image_path"] == busy])
 
 # %% [markdown]
-# One photo, its boxes and their names. Two animals give two lines in the table and two crops. A
+# One photo, its boxes and their names. A photo of two animals gives two lines and two crops. A
 # program that keys its crops by photo mixes them up; public code has done so, and a wrong crop is
 # hard to notice among thousands.
 #
@@ -166,7 +166,7 @@ examples = readable.groupby("reason").head(3)
 faulty = {reason: [] for reason in examples["reason"]}
 for r in examples.itertuples():
     faulty[r.reason].append(images.load(photo_root / r.image_path))
-figures.photo_grid(faulty, size_in=1.6) if faulty else "nothing was dropped"
+figures.photo_grid(faulty, size_in=1.6) if faulty else "no dropped photo can be shown"
 
 # %% [markdown]
 # The whole photo is shown. A box that only sticks out a little is kept and cut at the edge; it
@@ -183,9 +183,8 @@ from PIL import Image
 
 row = table[(table["theta_rad"] == 0)].iloc[0]
 photo = images.load(photo_root / row["image_path"])
-left, top = max(round(row["x"]), 0), max(round(row["y"]), 0)
-right, bottom = round(row["x"] + row["w"]), round(row["y"] + row["h"])
-window = photo[top:bottom, left:right]
+x, y, w, h = (int(value) for value in row[["x", "y", "w", "h"]])  # whole pixels
+window = photo[max(0, y) : y + h, max(0, x) : x + w]
 window.shape
 
 # %% [markdown]
@@ -197,7 +196,7 @@ window.shape
 import numpy as np
 
 by_hand = np.asarray(Image.fromarray(window).resize((size_px, size_px), Image.Resampling.BILINEAR))
-by_library = images.crop(photo, (left, top, right - left, bottom - top), size_px=size_px)
+by_library = images.crop(photo, tuple(row[["x", "y", "w", "h"]]), size_px=size_px)
 int(np.abs(by_hand.astype(int) - by_library).max())
 
 # %% [markdown]
@@ -259,7 +258,8 @@ figures.counts(table)
 #
 # ## Check
 #
-# What later pages rely on, in words a reader can verify.
+# What later pages rely on: no id twice, a crop for each line, every line kept or counted as
+# dropped, and nobody without a name.
 
 # %%
 assert table["annotation_id"].is_unique
@@ -288,8 +288,8 @@ np.savez(ROOT / "data" / "crops.npz", crops=crops, annotation_id=list(table["ann
 # species at once, and a missing name there could become an individual called *nan*. The crops are
 # smaller here than the 256 and 440 pixels of the paper.
 #
-# **Exercises.** (1) Set `min_side_px` to 60. Which species loses most, and why? (2) Put a species
-# into `lateral` that does not belong there. What happens to the number of photos each identity
-# has? (3) Find the animal with the most encounters and lay out its album.
+# **Exercises.** (1) Set `min_side_px` to 60. Which species loses most, and why? (2) Take a species
+# out of `lateral`. What happens to the number of photos each identity has, and what would the
+# network now be asked to learn? (3) Find the animal with the most encounters and lay out its album.
 #
 # Next: [2 · Who is seen, who is new](02_split.ipynb)

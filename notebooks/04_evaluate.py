@@ -63,9 +63,10 @@ list(zip(names, names[nearest], strict=True))
 
 # %% [markdown]
 # **Top-1** is the share of queries whose nearest photo shows the same animal; top-5 asks for the
-# right animal anywhere among the first five. **Average precision** looks at all mates of the
-# query: with the *i*-th mate at rank *r*, it is the mean of *i/r*. With one mate each, that is one
-# over its rank. The library says the same of our four photos:
+# right animal anywhere among the first five. **Average precision** looks at all other photos of the
+# query's animal, its **mates**: with the *i*-th mate at rank *r*, it is the mean of *i/r*. With one
+# mate each, that is one over its rank. Its mean over queries is mAP, column `map`. The library says
+# the same of our four photos:
 
 # %%
 from miewid_lib import retrieval
@@ -82,8 +83,8 @@ by_library[["identity", "n_candidates", "n_mates", "chance_top1", "top1", "avera
 # ## From photos to vectors
 #
 # Now the networks. Each embeds the test photos of the species it answers for. Beside the models of
-# chapter 3 stand the features of the same backbone *before* training on animals, under the name
-# `imagenet`: what a network knows that can only tell zebras from teapots.
+# chapter 3 stand the features of the same backbone *before* training on individual animals, under
+# the name `imagenet`: what a network knows that can only tell zebras from teapots.
 
 # %%
 import torch
@@ -143,9 +144,10 @@ pd.Series({f"{model}, seed {s}": v.shape[1] for (model, s), v in embeddings.item
 # %% [markdown]
 # ## Every photo asks once
 #
-# The database of a query is all other test photos of its species. Photos of the query's own
-# encounter (or burst) are left out of its database; the split keeps one photo of each, and where a
-# source knows no encounters this is what keeps near-duplicates from answering.
+# The database of a query is all other test photos of its species. The split left one photo of each
+# encounter (or burst) of an identity. What `exclude` still takes out is the other side of a
+# `lateral` animal in the same encounter. Where a source knows neither encounters nor bursts,
+# nothing can protect the score from near-duplicates.
 
 # %%
 who = {"groups": test["species"], "exclude": test["encounter"]}
@@ -169,7 +171,8 @@ per_query["annotation_id"] = test["annotation_id"].to_numpy()[per_query["query"]
 #
 # Ten queries of one easily recognised animal are not ten independent facts. The 95 % intervals
 # therefore draw *identities* again and again, each with all of its queries (a bootstrap). Wide
-# bars mean few animals.
+# bars mean few animals. (The two sides of an animal count apart, so the bars of `lateral` species
+# are a little too short.)
 
 # %%
 averaged = retrieval.mean_over_seeds(per_query).assign(seed="mean")
@@ -234,12 +237,14 @@ figures.retrieval_strips(strips)
 # %%
 kinds = retrieval.summarise(everything, by=["model", "seed", "species", "seen"], **options)
 wide = kinds.pivot(index=["model", "seed", "species"], columns="seen", values="top1").dropna()
-wide = wide.rename(columns={True: "seen", False: "unseen"})
+wide = wide.rename(columns={True: "seen", False: "unseen"})[["seen", "unseen"]]
 wide.xs("mean", level="seed").groupby("model").agg(["mean", "size"]).round(3)
 
 # %% [markdown]
 # A system for the field lives on the right-hand column: animals join a catalogue every season, and
-# nobody wants to train again for each of them.
+# nobody wants to train again for each of them. Compare the rows of a column, not the two columns of
+# a row: a seen animal gave some of its encounters to training, so it has fewer mates here. The row
+# `imagenet`, which was trained on neither kind, shows how much of the gap that makes.
 #
 # ## A map of the embedding
 #
@@ -256,12 +261,13 @@ points = TSNE(init="pca", perplexity=15, random_state=seed, method="exact").fit_
 figures.embedding_map(points, list(test["species"][sample]), title="species")
 
 # %% [markdown]
-# The species part without ever having been told apart: identities of different species are simply
-# different. Within one species, colours are individuals.
+# If the species part, remember that nobody named them: they are only classes that differ. Within
+# one species, colours are individuals, those with most test photos.
 
 # %%
 largest = test["species"].value_counts().index[0]
-inside = test["species"][sample].to_numpy() == largest
+known = test.loc[test["species"] == largest, "individual"].value_counts().index[:12]
+inside = test["individual"].where(test["species"] == largest)[sample].isin(known).to_numpy()
 figures.embedding_map(
     points[inside], list(test["individual"][sample][inside]), title=f"{largest}: individuals"
 )
@@ -282,8 +288,8 @@ overall[["model", "seed", "n_species", "n_queries", *percent]].round(3)
 # %% [markdown]
 # ## In one call
 #
-# Chapters 6 to 9 ask other models in the same way, so the library has all of this in one function.
-# It must give the same answers:
+# Chapters 6, 8 and 9 ask other models in the same way, so the library has all of this in one
+# function. It must give the same answers:
 
 # %%
 from miewid_lib import evaluation
@@ -334,7 +340,8 @@ text = json.dumps(metrics.to_dict(orient="index"), indent=2)
 # evaluators that disagree on ties and on animals with one photo, and both give a species with
 # fewer than twenty photos no score at all. The paper reports no intervals.
 #
-# **Exercises.** (1) Leave `exclude` out. Which species gain, and why? (2) Replace cosine by the
+# **Exercises.** (1) Which photos does `exclude` still hide after the split? Look at a `lateral`
+# species. (2) Replace cosine by the
 # Euclidean distance of unnormalised vectors. (3) How does chance change if the database holds only
 # photos of the same side?
 #

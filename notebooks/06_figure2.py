@@ -40,8 +40,9 @@ n_bootstrap = 2000  # resamples behind each interval
 #
 # Chapter 2 made half of the test animals *unseen*: the network never met them, but it met others
 # of their species. It has learned what a zebra's stripes can look like, only not these stripes.
-# Here we ask for more. For each species there is a network that has seen **no photo of that
-# species at all**. Chapter 3 trained them under the name `heldout`.
+# Here we ask for more. For each species there is a network that met **no photo of that species when
+# it learned to tell individuals apart**. (All start from ImageNet, which has zebras, tigers and
+# lions among its thousand classes, but no names of animals.) Chapter 3 trained them as `heldout`.
 
 # %%
 import pandas as pd
@@ -55,8 +56,8 @@ runs.groupby("run")["species"].agg(", ".join).rename("never seen, so tested").to
 # %% [markdown]
 # Each species stands in exactly one line: it is scored by the one network that did not see it. A
 # network that leaves out one species only would be even fairer to the method, since it could learn
-# from all the others. The parts are a saving of time, and they make the test harder: whoever
-# leaves out several species has fewer photos to learn from.
+# from all the others. Where a part holds several species, that is a saving of time, and it makes
+# the test harder: whoever leaves out several species has fewer photos to learn from.
 #
 # ## Is it really new?
 #
@@ -81,8 +82,8 @@ pd.DataFrame(rows).T
 # %% [markdown]
 # ## Three scores for each species
 #
-# On the same queries we have the features before any training on animals (`imagenet`), the network
-# that never saw the species (`heldout`), and the joint network of chapter 5 that did
+# On the same queries we have the features before any training on individuals (`imagenet`), the
+# network that never saw the species (`heldout`), and the joint network of chapter 5 that did
 # (`multispecies`). The paper draws top-5 here: a person who is shown five candidates looks through
 # them quickly, and for a species without any training that is the honest way to use the system.
 
@@ -171,14 +172,14 @@ figure
 # ## For which species does it work?
 #
 # A mean can hide that transfer fails for some. How many species does the network that never saw
-# them rank better than the untrained features, and for how many can we be sure of it?
+# them rank better than the ImageNet features, and for how many can we be sure of it?
 
 # %%
 transfer = differences[(differences["model_b"] == "imagenet") & (differences["metric"] == "top1")]
 transfer = transfer[transfer["species"] != "mean"].dropna(subset="difference")
 verdict = {
     "species": len(transfer),
-    "better than untrained": (transfer["difference"] > 0).sum(),
+    "better than ImageNet": (transfer["difference"] > 0).sum(),
     "interval above zero": (transfer["difference_low"] > 0).sum(),
     "interval below zero": (transfer["difference_high"] < 0).sum(),
 }
@@ -187,7 +188,7 @@ pd.Series(verdict, name="heldout - imagenet, top-1").to_frame()
 # %% [markdown]
 # Is a species easier to learn about from its relatives? In the classroom, coats are drawn by a few
 # kinds of pattern, so most species have a cousin among the others. Real data sets have that too
-# (several dolphins, several big cats), and it is one reason why transfer works at all.
+# (several dolphins, several big cats), and it may be one reason where transfer works.
 #
 # ## Check
 
@@ -223,15 +224,17 @@ text = json.dumps(numbers, indent=2) + "\n"
 #
 # **Differences from the paper.** The paper retrains once for each of its species and shows top-5 of
 # the full model and of the model without the species. Here several species are left out at a time
-# at classroom scale, and the untrained features are added, without which nobody can say how much
-# of the score is transfer.
+# at classroom scale, and the ImageNet features are added, without which nobody can say how much of
+# the score is transfer.
 #
-# **A question of your own.** `dvc exp run -S train.folds=5` leaves fewer species out at a time, so
-# that each network learns from more of them. `dvc exp show --only-changed` shows the metrics of
-# both runs one below the other. Does transfer grow with the number of species to learn from?
+# **A question of your own.** `dvc exp run -S train.folds=5 -s train@heldout figure2` leaves fewer
+# species out at a time, so that each network learns from more of them, and runs nothing else. `dvc
+# exp show --only-changed` shows the metrics of both runs one below the other. Does transfer grow
+# with the number of species to learn from?
 #
 # **Exercises.** (1) Which two species would you leave out together if you wanted transfer to fail?
-# (2) Draw the figure for top-1. (3) Take the species with the smallest step from untrained to held
-# out, and find out from its retrieval strips what the network looks at.
+# (2) Draw the figure for top-1. (3) Take the species with the smallest step from ImageNet to held
+# out, embed it with `evaluation.embed`, and find out from retrieval strips as in chapter 4 what the
+# network looks at.
 #
 # Next: [7 · How many photos does a catalogue need?](07_figure3.ipynb)

@@ -65,7 +65,7 @@ chance_of_hit
 
 # %% [markdown]
 # One mate of three is good enough, so a single photo in the catalogue hits in a third of all
-# cases, and two in two thirds. No lot needs to be drawn: with *g* good mates out of *M*, the chance
+# cases, and two in two thirds. No draw is needed: with *g* good mates out of *M*, the chance
 # that *m* drawn ones miss them all is the number of ways to choose *m* from the bad ones, divided
 # by the ways to choose *m* from all. The library counts that way; here are the same three mates as
 # vectors.
@@ -258,8 +258,9 @@ text = json.dumps(points.to_dict(orient="index"), indent=2) + "\n"
 # is soon flat; it prints no numbers for it. Its draws were random; here each point is the exact
 # mean over all possible draws.
 #
-# **Exercises.** (1) Leave out `exclude`. How does the first point of the curve change, and why that
-# one most? (2) Let every query enter that has at least one mate. Which way does the curve bend now?
+# **Exercises.** (1) Leave out both `drop_duplicates` and `exclude`. How does the first point of the
+# curve change, and why that one most? (2) Call `own_photos` once for each *m* with `sizes=[m]`, so
+# that more queries enter on the left. Which way does the curve bend now?
 # (3) Which is worth more in a catalogue, a second photo of each animal or twice as many animals?
 #
 # Next: [8 · Two kinds of backbone](08_figure4.ipynb)

@@ -97,7 +97,7 @@ titles = {"loss": "loss", "top1": "training top-1 (with margin)"}
 figures.curves(log, x="epoch", y=titles, hue="network")
 
 # %% [markdown]
-# A loss that is still falling at the end says that neither network is done. What such a figure
+# A loss that is still falling at the end says that this network is not done. What such a figure
 # compares is how *fast* two kinds of network learn from few photos, not how good they can become.
 #
 # ## Species by species
@@ -114,7 +114,7 @@ test = table.iloc[rows].reset_index(drop=True)
 asked = pd.concat([evaluation.ask(folders[name], test, crops[rows]) for name in names])
 
 # %% [markdown]
-# The untrained ImageNet features answered the same photos in chapter 4; they join the comparison.
+# The ImageNet features answered the same photos in chapter 4; they join the comparison.
 
 # %%
 saved = pd.read_csv(need(ROOT / "data" / "per_query.csv", made_by="04_evaluate"))
@@ -135,8 +135,8 @@ columns = ["n_species", "n_queries", "difference", "difference_low", "difference
 mean[["a", "b", *columns]].round(3)
 
 # %% [markdown]
-# The first line is the question of this page. The other two put both networks beside the untrained
-# ImageNet features of chapter 4: what a few minutes of training from nothing are worth against a
+# The first line is the question of this page. The other two put both networks beside the ImageNet
+# features of chapter 4: what a few minutes of training from nothing are worth against a
 # million photos of other things.
 #
 # ## Figure 4
@@ -198,10 +198,11 @@ text = json.dumps(numbers.round(4).to_dict(orient="index"), indent=2) + "\n"
 #
 # **Differences from the paper.** The paper compares EfficientNetV2-M with Swin-V2 base, both from
 # ImageNet weights and at 256 pixels. Here both are small and start from random weights. At the
-# paper's scale the same page compares the full networks.
+# paper's scale the same page compares the full networks, also from random weights.
 #
-# **Exercises.** (1) `dvc exp run -S train.epochs=20 -s train@swinv2 train@efficientnetv2` trains
-# twice as long. Who gains more? (2) Give the Swin-V2 patches of six pixels. What happens to its
-# cost, and what to its score? (3) Why would a fin with notches be a hard case for large patches?
+# **Exercises.** (1) `dvc exp run -S train.epochs=20 -s train@swinv2 train@efficientnetv2 figure4`
+# trains twice as long. Who gains more? (2) Give the Swin-V2 patches of six pixels. What happens to
+# its cost, and what to its score? (3) Why would a fin with notches be a hard case for large
+# patches?
 #
 # Next: [9 · Against public models](09_public_models.ipynb)

@@ -70,10 +70,11 @@ for name in offers.index[~offers["here"]]:
 # Nobody may know the species. Ours are the `heldout` networks of chapter 6, each scored only on
 # species it never saw. A public network was trained on whatever its authors had: on real photos of
 # a species that they used, the comparison flatters it, and its page on the hub has to say. The
-# untrained ImageNet features know no individual of any species.
+# ImageNet features know no individual of any species.
 #
-# Each network gets photos of the size it was made for, cut from the original photo and not from the
-# small crops of chapter 1, and normalised with its own statistics.
+# Each public network gets photos of the size it was made for, cut from the original photo, and
+# normalised with its own statistics. Our own and the ImageNet features keep the small crops of
+# chapter 1, which is a handicap for the latter.
 
 # %%
 from miewid_lib import annotations, images, models, training
@@ -152,8 +153,8 @@ mean = differences[differences["species"] == "mean"].set_index(["model_b", "metr
 mean[["difference", "difference_low", "difference_high"]].round(3)
 
 # %% [markdown]
-# A small network that was trained for minutes on drawn animals should lose to large ones on real
-# photos. On drawn animals it may win for a dull reason: it knows how they are drawn. So every
+# A small network that was trained for minutes should lose to large ones on real photos. On drawn
+# animals it may win for a dull reason: it knows how they are drawn. So every
 # number of this page has to say which photos it stands for.
 #
 # ## Check
@@ -185,7 +186,7 @@ text = json.dumps(metrics.to_dict(orient="index"), indent=2) + "\n"
 #
 # **Differences from the paper.** The paper compares on species that neither MiewID nor
 # MegaDescriptor-L-384 was trained on, and finds MiewID ahead on all of them. Without their weights
-# this page can only compare with the untrained features.
+# this page can only compare with the ImageNet features.
 #
 # **Exercises.** (1) Which public network could have seen which species of your own photos? (2) Give
 # every network photos of one size. Whom does that favour? (3) What would you need to call the

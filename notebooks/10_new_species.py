@@ -197,7 +197,7 @@ plan["run"] = plan.groupby(same, sort=False).ngroup()
 # %% [markdown]
 # ## The same number of steps
 #
-# Ten passes over a dozen photos are a handful of steps, and a network that was hardly moved
+# A few passes over a dozen photos are a handful of steps, and a network that was hardly moved
 # tells nothing about the way it was trained. So both ways that learn from the part alone get
 # epochs until they have made `min_steps` steps, like `single_matched` in chapter 3. On one part
 # the two make the same number of steps, the frozen ones of fine-tuning apart. `joint` makes more,

@@ -86,8 +86,8 @@ saved[["n_species", "n_queries", "difference", "difference_low", "difference_hig
 
 # %% [markdown]
 # Which species is not among them? The split of chapter 2 gives a species no test photo when its
-# animals have too few separate sightings. No claim below speaks of such a species, and the note of
-# each line names it.
+# animals have too few separate sightings. No claim below speaks of such a species, and the notes
+# name it.
 
 # %%
 table = pd.read_csv(need(ROOT / "data" / "split.csv", made_by="02_split"))
@@ -99,14 +99,14 @@ left_out
 # %% [markdown]
 # Each claim names two models and a measure; the paper's number, where it printed one, stands beside
 # it. The second line is no claim of the paper but the control of chapter 5: the single models get
-# more steps, so that they cannot lose for lack of patience alone.
+# more steps, so that lack of patience is a less likely reason for them to lose.
 
 # %%
 joint, nothing = "multispecies", float("nan")
 asked = [
     ("one joint model beats one model a species", joint, "single", "top1", joint_minus_single),
     ("... also if those take more steps", joint, "single_matched", "top1", nothing),
-    ("an unseen species beats untrained features", "heldout", "imagenet", "top5", nothing),
+    ("features transfer to unseen species", "heldout", "imagenet", "top5", nothing),
     ("training on the species adds to that", joint, "heldout", "top5", nothing),
 ]
 
@@ -223,16 +223,18 @@ verdicts = pd.DataFrame(rows, columns=claims.COLUMNS)
 verdicts.round(2).fillna({"paper": ""})
 
 # %% [markdown]
-# Read the notes before the verdicts. Ten species drawn by a program, or four real ones, are a small
-# court: an interval that includes zero here does not contradict the paper. And one that agrees on
-# drawn animals does not prove it for real ones.
+# Read the notes before the verdicts. A handful of species are little evidence: an interval that
+# includes zero here does not contradict the paper. And one that agrees on drawn animals does not
+# prove it for real ones.
 #
 # How far do the seeds disagree? The difference between two training runs of the same model, in
-# points of top-1 averaged over species, is a yardstick for every number above.
+# points of top-1 averaged over species, is a yardstick for every number above. (With one seed the
+# table is empty, and this page has no such yardstick.)
 
 # %%
 by_seed = per_query.groupby(["model", "seed", "species"])["top1"].mean()
 runs = 100 * by_seed.groupby(["model", "seed"]).mean().unstack("seed")
+runs = runs[runs.notna().sum(axis=1) > 1]
 runs.assign(range=runs.max(axis=1) - runs.min(axis=1)).dropna().round(1)
 
 # %% [markdown]
@@ -268,6 +270,7 @@ counted = verdicts["verdict"].value_counts().sort_index().to_dict()
 # **Differences from the paper.** It gives no intervals, so nobody can say from it which of its
 # differences would survive other animals of the same species.
 #
-# **Exercises.** (1) Which verdict changes if intervals draw species as well? (2) Make one claim of
+# **Exercises.** (1) Let chapters 5 to 8 save their intervals with `resample_species=True`. Which
+# verdict changes? (2) Make one claim of
 # your own from the columns of `per_query`, and judge it. (3) `dvc exp run -S photos.seed=8` draws
-# another herd: which verdicts stay?
+# another herd and runs the whole book on it: which verdicts stay?

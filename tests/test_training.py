@@ -67,6 +67,11 @@ def run(rates=(1e-3,) * 3, seed=1, stop=None, **options):
     return net, rows
 
 
+@pytest.fixture(autouse=True)
+def every_epoch_is_saved(monkeypatch):
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+
+
 def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a.values(), b.values(), strict=True))
 
@@ -111,6 +116,12 @@ def test_a_checkpoint_of_another_run_is_not_taken(tmp_path, change):
     fresh, expected = run(**change)
     other, rows = run(**change, resume_in=tmp_path)
     assert rows == expected and same(fresh.state_dict(), other.state_dict())
+
+
+def test_short_runs_do_not_wait_for_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 1000.0)
+    run(resume_in=tmp_path, stop=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_half_a_checkpoint_is_not_trusted(tmp_path):
