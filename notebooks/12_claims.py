@@ -220,7 +220,7 @@ else:
 # %%
 pd.set_option("display.max_colwidth", None)
 verdicts = pd.DataFrame(rows, columns=claims.COLUMNS)
-verdicts.round(2).fillna({"paper": ""})
+verdicts.round(2).astype(object).where(verdicts.notna(), "")
 
 # %% [markdown]
 # Read the notes before the verdicts. A handful of species are little evidence: an interval that
