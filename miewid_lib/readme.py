@@ -18,7 +18,7 @@ def results(root: Path) -> str:
     for title, folder in SCALES.items():
         tables = root / folder / "tables"
         if tables.exists():
-            scores = pd.read_csv(tables / "one_vs_rest.csv")
+            scores = pd.read_csv(tables / "evaluate.csv")
             differences = pd.read_csv(tables / "figure1.csv")
             parts += [f"### {title}", _species(scores), _differences(differences)]
     verdicts = {

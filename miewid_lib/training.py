@@ -78,8 +78,7 @@ def fit(
     photos = torch.from_numpy(crops).permute(0, 3, 1, 2)  # [N, 3, S, S], a view
     net.to(memory_format=torch.channels_last)  # a third faster on the CPUs measured
     system = nn.ModuleDict({"net": net, "head": head})
-    learns = (head if frozen else system).parameters()
-    optimiser = torch.optim.Adam(learns, fused=True)  # one pass over the weights
+    optimiser = torch.optim.Adam((head if frozen else system).parameters(), fused=True)
     saved, done, saved_at_s = None, [], time.monotonic()
     if resume_in is not None:
         settings = (labels, rates, batch_size, seed, precision, frozen)

@@ -30,7 +30,7 @@ def test_numbers_come_from_the_tables(tmp_path):
     row = {"seed": "mean", "n_identities": 3, "n_queries": 9, "n_species": 1, "chance_top1": 0.25}
     row |= {"top1": 0.125, "top1_low": 0.1, "top1_high": 0.2}
     scores = [row | {"model": m, "species": s} for s in ("koi", "mean") for m in readme.MODELS]
-    pd.DataFrame(scores).to_csv(folder / "one_vs_rest.csv", index=False)
+    pd.DataFrame(scores).to_csv(folder / "evaluate.csv", index=False)
     gain = {"model_b": "single", "species": "mean", "difference": -0.031}
     gain |= {"difference_low": -0.06, "difference_high": 0.01}
     pd.DataFrame([gain]).to_csv(folder / "figure1.csv", index=False)
