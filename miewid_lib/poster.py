@@ -10,8 +10,6 @@ from miewid_lib import charts, evaluation, retrieval
 from miewid_lib.errors import MiewidError
 from miewid_lib.paths import ROOT, need, reports
 
-PAPER = {"figure1": 12.5, "figure4": 4.5}  # published mean differences in points
-
 
 def growth(answers: pd.DataFrame, *, seed: int, n_bootstrap: int) -> pd.DataFrame:
     """Mean over new species of each way of training and part, from the answers of chapter 10.
@@ -28,32 +26,35 @@ def growth(answers: pd.DataFrame, *, seed: int, n_bootstrap: int) -> pd.DataFram
     return pd.concat(rows, ignore_index=True)
 
 
-def panels(scores: pd.DataFrame, tables: dict[str, pd.DataFrame], order: list[str]) -> list:
-    """Title and drawing function of figures 1 to 4; `tables` are those of the same names."""
+def panels(
+    scores: pd.DataFrame,
+    tables: dict[str, pd.DataFrame],
+    order: list[str],
+    papers: dict[str, float],
+) -> list:
+    """Title and drawing function of figures 1 to 4.
+
+    `tables` are those of the same names; `papers`: the published mean differences in points of
+    figures 1 and 4.
+    """
+
+    def dumbbell(part: pd.DataFrame, *models: str, **options):
+        options |= {"order": order, "models": models}
+        return lambda on: charts.dumbbell(scores, part, on=on, **options)
+
     one = tables["figure1"].query("model_b == 'single'")
     two = tables["figure2"].query("model_a == 'multispecies' and metric == 'top5'")
     four = tables["figure4"].query("model_b == 'swinv2'")
-    rows = [
-        ("One model for all species, or one each", one, ("single", "multispecies"), {}),
-        ("Species that nobody trained on", two, ("heldout", "multispecies"),
-         {"reference": "imagenet", "metric": "top5"}),
-        ("Convolutions or attention", four, ("swinv2", "efficientnetv2"), {}),
+    unseen = {"reference": "imagenet", "metric": "top5"}
+    return [
+        ("One model for all species, or one each",
+         dumbbell(one, "single", "multispecies", paper=papers["figure1"])),
+        ("Species that nobody trained on", dumbbell(two, "heldout", "multispecies", **unseen)),
+        ("Photos of the animal in the database",
+         lambda on: charts.catalogue(tables["figure3"], on=on)),
+        ("Convolutions or attention",
+         dumbbell(four, "swinv2", "efficientnetv2", paper=papers["figure4"])),
     ]  # fmt: skip
-    papers = (PAPER["figure1"], None, PAPER["figure4"])
-    drawn = [
-        (title, _dumbbell(scores, part, order, {"models": models, "paper": paper, **options}))
-        for (title, part, models, options), paper in zip(rows, papers, strict=True)
-    ]
-    curve = ("Photos of the animal in the database", _catalogue(tables["figure3"]))
-    return [*drawn[:2], curve, drawn[2]]
-
-
-def _dumbbell(scores, differences, order, options):
-    return lambda on: charts.dumbbell(scores, differences, order=order, on=on, **options)
-
-
-def _catalogue(curve):
-    return lambda on: charts.catalogue(curve, on=on)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,7 +62,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="miewid_lib.poster", description=__doc__)
     parser.add_argument("--seed", type=int, required=True, help="of the bootstrap")
     parser.add_argument("--n_bootstrap", type=int, required=True)
+    for name in ("figure1", "figure4"):
+        parser.add_argument(f"--{name}", type=float, required=True, help="published mean, points")
     options = vars(parser.parse_args(argv))
+    papers = {name: options.pop(name) for name in ("figure1", "figure4")}
     names = ("figure1", "figure2", "figure3", "figure4")
     try:
         parts = {n: _read(f"reports/tables/{n}.csv") for n in names}
@@ -79,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     grown = growth(answers, **options)
     grown.round(4).to_csv(reports("tables") / "new_species.csv", index=False)
     _save(charts.growth(grown), "new_species.png", dpi=300)
-    _save(charts.poster(panels(scores, parts, order)), "poster.png", dpi=150)
+    _save(charts.poster(panels(scores, parts, order, papers)), "poster.png", dpi=150)
     return 0
 
 
