@@ -1,5 +1,6 @@
 """A progress bar for long loops: on the terminal of whoever started the page, never in the page."""
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -31,11 +32,14 @@ def _bar(iterable: Iterable[Item], total: int | None, label: str, file: TextIO) 
     from tqdm import tqdm
 
     every_s = 0.1 if file.isatty() else 10.0  # a log file needs a sign of life, not a film
+    number = multiprocessing.current_process().name.rpartition("-")[2]  # LokyProcess-2: second line
+    line = (int(number) - 1) % 8 if number.isdigit() and file.isatty() else 0
     return tqdm(
         iterable,
         desc=label,
         total=total,
         file=file,
+        position=line,
         dynamic_ncols=True,
         mininterval=every_s,
         maxinterval=max(every_s, 10.0),

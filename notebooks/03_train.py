@@ -310,16 +310,22 @@ def train(run, run_seed: int) -> tuple[models.EmbeddingNet, pd.DataFrame]:
     options |= {"rates": rates, "resume_in": ROOT / "build" / "checkpoints"}
     rows = training.fit(net, head, crops[chosen], labels, **options)
     label = f"{run.run}, seed {run_seed}"
-    return net, pd.DataFrame(progress(rows, total=run.epochs, label=label))
+    log = pd.DataFrame(progress(rows, total=run.epochs, label=label))
+    return net, log.assign(run=run.run, seed=run_seed)
 
+
+# %% [markdown]
+# A small network on two threads wastes a part of them waiting, so `starmap` gives each run one
+# thread and a process of its own, as many at once as there are threads. (A graphics card has
+# room for one.)
 
 # %%
-nets, logs = {}, []
-for run_seed in run_seeds:
-    for run in plan.itertuples():
-        nets[run.run, run_seed], log = train(run, run_seed)
-        logs.append(log.assign(run=run.run, seed=run_seed))
-log = pd.concat(logs, ignore_index=True)
+from miewid_lib import parallel
+
+jobs = [(run, run_seed) for run_seed in run_seeds for run in plan.itertuples()]
+trained = parallel.starmap(train, jobs, threads=threads if device == "cpu" else 1)
+nets = {(run.run, run_seed): net for (run, run_seed), (net, _) in zip(jobs, trained, strict=True)}
+log = pd.concat([log for _, log in trained], ignore_index=True)
 
 # %% [markdown]
 # ## What happened?

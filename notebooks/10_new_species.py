@@ -172,7 +172,7 @@ old_rows = np.flatnonzero(in_train & (kind == "old"))
 old = sorted(set(species[in_test & (kind == "old")]))
 files["path"] = [folders[name] / f"{file}.safetensors" for (name, _), file in files["file"].items()]
 ours, whole = files.loc[arrival.index[0], "path"], files.loc["multispecies", "path"].iloc[0]
-runs = [("heldout", 0.0, "", [], [*new, *old], ours)]
+runs = [("heldout", 0.0, "", old_rows, [*new, *old], ours)]
 
 # %%
 for share in shares:
@@ -209,7 +209,7 @@ plan["photos"] = plan["rows"].map(len)
 batches = np.ceil((plan["photos"] - 1) / batch_size)  # a last batch of one photo is left out
 longer = np.maximum(epochs, np.ceil(min_steps / batches.where(alone)))
 plan["epochs"] = longer.fillna(epochs).where(alone | plan["start"].isna(), 0).astype(int)
-plan["steps"] = (batches.clip(lower=0) * plan["epochs"]).astype(int)
+plan["steps"] = (batches * plan["epochs"]).astype(int)
 plan.groupby(["way", "share"], sort=False)[["photos", "epochs", "steps"]].agg(["min", "max"])
 
 # %% [markdown]
@@ -236,37 +236,24 @@ options = {"batch_size": batch_size, "seed": seeds[0], "precision": precision}
 blank = {"backbone": backbone, "pretrained": pretrained}
 
 # %% [markdown]
-# The function is that of chapter 3, with a start of its own and, for fine-tuning, a first stage.
-# Training everything again goes on after its last whole epoch when it is interrupted. The runs of
-# a newcomer are short: saving each epoch would slow them down, so they simply begin again.
+# Each run gets its stages: a name and a learning rate for every epoch. Networks that are only
+# loaded have none. As in chapter 3, a longer run stretches the whole schedule.
 
 # %%
-unfinished = ROOT / "build" / "checkpoints"
-
-
-def train(run) -> tuple[models.EmbeddingNet, list[dict]]:
-    torch.manual_seed(seeds[0])
-    net = models.load(run.start) if run.start else models.EmbeddingNet(**blank)
-    labels, identities = pd.factorize(table["identity"].iloc[run.rows], sort=True)
-    margins_rad = losses.dynamic_margins(np.bincount(labels), **limits)
-    sizes = net.embedding_size, len(identities)
-    head = losses.SubCenterArcFace(*sizes, margins_rad=margins_rad, **centers).to(device)
-    longer = run.epochs / epochs
+stages = {}
+for run in plan.drop_duplicates("run").itertuples():
+    longer = max(run.epochs, 1) / epochs
     stretched = schedule | {"ramp": round(ramp * longer), "decay": decay ** (1 / longer)}
-    stages = {"everything": training.learning_rates(run.epochs, **stretched)}
-    if run.way == "finetuned":
-        stages = {"frozen": [lr_max] * frozen_epochs} | stages
-    log, photos = [], (net.to(device), head, crops[run.rows], labels)
-    for stage, rates in stages.items():
-        mode = {"frozen": stage == "frozen", "resume_in": None if run.newcomer else unfinished}
-        rows = training.fit(*photos, rates=rates, **mode, **options)
-        rows = progress(rows, total=len(rates), label=f"{run.way} {run.share:.0%} {run.newcomer}")
-        log += [row | {"stage": stage} for row in rows]
-    return net, log
-
+    first = {"frozen": [lr_max] * frozen_epochs} if run.way == "finetuned" else {}
+    rates = {"everything": training.learning_rates(run.epochs, **stretched)}
+    stages[run.run] = first | rates if run.epochs else {}
 
 # %% [markdown]
 # ## Train, and ask at once
+#
+# Training is that of chapter 3, with a start of its own and, for fine-tuning, a first stage.
+# Training everything again goes on after its last saved epoch when it is interrupted; the runs of
+# a newcomer are short and simply begin again.
 #
 # Each network is asked as soon as it is ready: about the test photos of its newcomer, and, unless
 # it began from scratch, about those of the old species. The rules are those of chapter 4: all
@@ -274,19 +261,41 @@ def train(run) -> tuple[models.EmbeddingNet, list[dict]]:
 # part, the questions are the same; only the training photos change.
 
 # %%
-from miewid_lib import retrieval
+from miewid_lib import evaluation, retrieval
 
 test, test_crops = table[in_test].reset_index(drop=True), crops[in_test]
-asked, logs = [], []
-for run in plan.drop_duplicates("run").itertuples():
-    net, log = train(run) if run.epochs else (models.load(run.start), [])
-    logs.append(pd.DataFrame(log).assign(run=run.run))
-    rows = np.flatnonzero(test["species"].isin(run.answers))
-    some = test.iloc[rows]
-    who = {"groups": some["species"], "exclude": some["encounter"], "top_k": (1, 5)}
-    answers = retrieval.one_vs_rest(training.embed(net, test_crops[rows]), some["identity"], **who)
-    answers["query"] = rows[answers["query"]]  # numbered as in chapter 4
-    asked.append(answers.assign(run=run.run))
+unfinished = ROOT / "build" / "checkpoints"
+
+
+# %%
+def train_and_ask(run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    torch.manual_seed(seeds[0])
+    net = (models.load(run.start) if run.start else models.EmbeddingNet(**blank)).to(device)
+    labels, _ = pd.factorize(table["identity"].iloc[run.rows], sort=True)
+    margins_rad, log = losses.dynamic_margins(np.bincount(labels), **limits), []
+    sizes = net.embedding_size, len(margins_rad)
+    head = losses.SubCenterArcFace(*sizes, margins_rad=margins_rad, **centers).to(device)
+    for stage, rates in stages[run.run].items():
+        mode = {"frozen": stage == "frozen", "resume_in": None if run.newcomer else unfinished}
+        rows = training.fit(net, head, crops[run.rows], labels, rates=rates, **mode, **options)
+        rows = progress(rows, total=len(rates), label=f"{run.way} {run.share:.0%} {run.newcomer}")
+        log += [row | {"stage": stage, "run": run.run} for row in rows]
+    asked = np.flatnonzero(test["species"].isin(run.answers))
+    answers = evaluation.answers(training.embed(net, test_crops[asked]), test.iloc[asked])
+    answers["query"] = asked[answers["query"]]  # numbered as in chapter 4
+    return pd.DataFrame(log), answers.assign(run=run.run)
+
+
+# %% [markdown]
+# As in chapter 3, several runs go on at once; the longest begin.
+
+# %%
+from miewid_lib import parallel
+
+longest_first = plan.drop_duplicates("run").sort_values("steps", ascending=False, kind="stable")
+jobs = [(run,) for run in longest_first.itertuples()]
+at_once = threads if device == "cpu" else 1
+logs, asked = zip(*parallel.starmap(train_and_ask, jobs, threads=at_once), strict=True)
 
 # %% [markdown]
 # One line a query and network. `tuned_on` names the newcomer a network was fine-tuned on (for the
@@ -295,7 +304,6 @@ for run in plan.drop_duplicates("run").itertuples():
 # %%
 about = plan[["way", "share", "newcomer", "run"]]
 per_query = about.merge(pd.concat(asked), on="run").drop(columns=["run", "first_rank"])
-per_query["species"] = per_query["group"]
 per_query["kind"] = np.where(per_query["species"].isin(new), "new", "old")
 
 # %%
