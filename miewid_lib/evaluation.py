@@ -10,15 +10,15 @@ from miewid_lib.progress import progress
 
 
 def ask(folder: Path, test: pd.DataFrame, crops: np.ndarray) -> pd.DataFrame:
-    """Answers of all runs of one model: rows of `answers`, with model (name of folder) and seed.
+    """Answers of all models of a folder: rows of `answers`, with model and seed.
 
-    folder: safetensors files and `runs.csv` (file, seed, species it answers for), as chapter 3
-    writes them. test: rows of a split table, numbered from 0; crops: uint8 [N, S, S, 3].
+    folder: safetensors files and `runs.csv` (file, model, seed, species it answers for), as chapter
+    3 writes them. test: rows of a split table, numbered from 0; crops: uint8 [N, S, S, 3].
     """
     runs, tables = pd.read_csv(folder / "runs.csv"), []
-    for seed, files in runs.groupby("seed"):
+    for (model, seed), files in runs.groupby(["model", "seed"]):
         vectors = embed(folder, files, test["species"], crops)
-        tables.append(answers(vectors, test).assign(model=folder.name, seed=seed))
+        tables.append(answers(vectors, test).assign(model=model, seed=seed))
     return pd.concat(tables, ignore_index=True)
 
 

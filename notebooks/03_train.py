@@ -27,19 +27,19 @@
 #
 # Takes some minutes for each model on two cores.
 #
-# The pipeline runs this page six times and changes one word, `model`:
+# The pipeline runs this page five times and changes one word, `model`:
 #
 # - `multispecies`: one network for all species;
 # - `single`: one network for each species, with the same number of passes over its photos;
 # - `single_matched`: the same with more steps, for a fair comparison in chapter 5;
 # - `heldout`: networks that never saw some of the species, for chapters 6 and 7;
-# - `efficientnetv2` and `swinv2`: two kinds of backbone, for chapter 8.
+# - `backbones`: two kinds of network from random weights, for chapter 8.
 
 # %% tags=["parameters"]
 seed = 20241  # of the examples on this page
 threads = 2  # of torch; fixed, because the last bits of a sum depend on it
 device = "cpu"  # cpu or cuda
-model = "multispecies"  # or another of the six above
+model = "multispecies"  # or another of the five above
 backbone = "tf_efficientnet_lite0"  # any timm network
 pretrained = True  # start from ImageNet weights
 seeds = [0, 1]  # one run a seed for multispecies and single, the first seed for the others
@@ -249,11 +249,14 @@ by_size = [name for name in table["species"].value_counts().index if name in tes
 
 # %%
 parts = [by_size[k::folds] for k in range(min(folds, len(by_size)))]
+rivals = {"efficientnetv2": (efficientnetv2, {}), "swinv2": (swinv2, swinv2_shape | swinv2_stages)}
 runs = [("all species", trained, by_size)]
 if model in ("single", "single_matched"):
     runs = [(name, [name], [name]) for name in trained if name in tested]
 elif model == "heldout":
     runs = [(f"without part {k}", sorted({*trained} - {*p}), p) for k, p in enumerate(parts, 1)]
+elif model == "backbones":
+    runs = [(name, trained, by_size) for name in rivals]
 
 # %% [markdown]
 # A small species takes few steps in an epoch, and might lose only because it was stopped early. So
@@ -275,11 +278,6 @@ plan
 # weights.
 
 # %%
-rivals = {
-    "efficientnetv2": (efficientnetv2, {}),
-    "swinv2": (swinv2, swinv2_shape | swinv2_stages),
-}
-network, shape = rivals.get(model, (backbone, {}))
 run_seeds = seeds if model in ("multispecies", "single") else seeds[:1]
 
 # %% [markdown]
@@ -298,7 +296,8 @@ def train(run, run_seed: int) -> tuple[models.EmbeddingNet, pd.DataFrame]:
     chosen = np.flatnonzero(in_train & np.isin(species, run.learns))
     labels, identities = pd.factorize(table["identity"].iloc[chosen], sort=True)
     torch.manual_seed(run_seed)
-    from_imagenet = pretrained and model not in rivals
+    network, shape = rivals.get(run.run, (backbone, {}))
+    from_imagenet = pretrained and run.run not in rivals
     net = models.EmbeddingNet(network, pretrained=from_imagenet, **shape).to(device)
     margins_rad = losses.dynamic_margins(np.bincount(labels), **limits)
     centers = {"n_subcenters": n_subcenters, "scale": scale, "margins_rad": margins_rad}
@@ -373,10 +372,12 @@ folder = ROOT / "data" / "models" / model
 folder.mkdir(parents=True, exist_ok=True)
 files = plan.merge(pd.DataFrame({"seed": run_seeds}), how="cross").explode("answers")
 files["file"] = files["run"].str.replace(" ", "_") + "-seed" + files["seed"].astype(str)
+files["model"] = files["run"] if model == "backbones" else model
 for row in files.drop_duplicates("file").itertuples():
     about = {"size_px": crops.shape[1], "species": row.learns}
     models.save(nets[row.run, row.seed], folder / f"{row.file}.safetensors", **about)
-files = files.rename(columns={"answers": "species"})[["file", "run", "seed", "species"]]
+files = files.rename(columns={"answers": "species"})
+files = files[["file", "model", "run", "seed", "species"]]
 files.to_csv(folder / "runs.csv", index=False)
 log.round(6).to_csv(folder / "log.csv", index=False)
 

@@ -110,8 +110,7 @@ import pandas as pd
 
 trained = ("multispecies", "single", "single_matched")
 folders = {name: need(ROOT / "data" / "models" / name, made_by="03_train") for name in trained}
-lists = {name: pd.read_csv(folder / "runs.csv") for name, folder in folders.items()}
-files = pd.concat(lists, names=["model"]).reset_index("model")
+files = pd.concat([pd.read_csv(folder / "runs.csv") for folder in folders.values()])
 files.groupby(["model", "seed"], sort=False)[["file", "species"]].nunique()
 
 # %% [markdown]

@@ -25,8 +25,7 @@
 # | `data/per_query.csv` | `data/per_query_backbones.csv` |
 # | `data/split.csv` | `reports/figures/figure4.png` |
 # | `data/crops.npz` | `reports/tables/figure4.csv` |
-# | `data/models/efficientnetv2` | `reports/metrics/figure4.json` |
-# | `data/models/swinv2` | |
+# | `data/models/backbones` | `reports/metrics/figure4.json` |
 #
 # Takes less than a minute.
 
@@ -62,10 +61,11 @@ from miewid_lib.paths import ROOT, need
 
 torch.set_num_threads(threads)
 names = ("efficientnetv2", "swinv2")
-folders = {name: need(ROOT / "data" / "models" / name, made_by="03_train") for name in names}
+folder = need(ROOT / "data" / "models" / "backbones", made_by="03_train")
 
 # %%
-nets = {name: models.load(next(folder.glob("*.safetensors"))) for name, folder in folders.items()}
+files = pd.read_csv(folder / "runs.csv").drop_duplicates("model").set_index("model")["file"]
+nets = {name: models.load(folder / f"{files[name]}.safetensors") for name in names}
 size_px = nets["swinv2"].timm_arguments["img_size"]
 
 # %% [markdown]
@@ -91,8 +91,8 @@ pd.DataFrame(costs).T
 # %%
 from miewid_lib import figures
 
-logs = {name: pd.read_csv(folder / "log.csv") for name, folder in folders.items()}
-log = pd.concat(logs, names=["network"]).reset_index(level="network")
+log = pd.read_csv(folder / "log.csv").rename(columns={"run": "network"})
+logs = dict(list(log.groupby("network")))
 titles = {"loss": "loss", "top1": "training top-1 (with margin)"}
 figures.curves(log, x="epoch", y=titles, hue="network")
 
@@ -111,7 +111,7 @@ table = annotations.read(need(ROOT / "data" / "split.csv", made_by="02_split"))
 crops = np.load(need(ROOT / "data" / "crops.npz", made_by="01_dataset"))["crops"]
 rows = np.flatnonzero(table["part"] == "test")
 test = table.iloc[rows].reset_index(drop=True)
-asked = pd.concat([evaluation.ask(folders[name], test, crops[rows]) for name in names])
+asked = evaluation.ask(folder, test, crops[rows])
 
 # %% [markdown]
 # The ImageNet features answered the same photos in chapter 4; they join the comparison.
@@ -200,7 +200,7 @@ text = json.dumps(numbers.round(4).to_dict(orient="index"), indent=2) + "\n"
 # ImageNet weights and at 256 pixels. Here both are small and start from random weights. At the
 # paper's scale the same page compares the full networks, also from random weights.
 #
-# **Exercises.** (1) `dvc exp run -S train.epochs=20 -s train@swinv2 train@efficientnetv2 figure4`
+# **Exercises.** (1) `dvc exp run -S train.epochs=20 -s train@backbones figure4`
 # trains twice as long. Who gains more? (2) Give the Swin-V2 patches of six pixels. What happens to
 # its cost, and what to its score? (3) Why would a fin with notches be a hard case for large
 # patches?

@@ -29,7 +29,7 @@ def folder(tmp_path):
             torch.manual_seed(10 * seed + len(rows))
             file = f"{species}-seed{seed}"
             models.save(models.EmbeddingNet("test_efficientnet"), tmp_path / f"{file}.safetensors")
-            rows.append({"file": file, "run": species, "seed": seed, "species": species})
+            rows.append({"file": file, "model": "pond", "seed": seed, "species": species})
     pd.DataFrame(rows).to_csv(tmp_path / "runs.csv", index=False)
     return tmp_path
 
@@ -47,7 +47,7 @@ def test_each_photo_is_embedded_by_the_network_of_its_species(folder):
 def test_answers_are_one_vs_rest_with_facts_of_the_query(folder):
     test, crops = photos()
     asked = evaluation.ask(folder, test, crops)
-    assert asked["model"].unique().tolist() == [folder.name]
+    assert asked["model"].unique().tolist() == ["pond"]
     assert asked.groupby("seed").size().tolist() == [12, 12]
     runs = pd.read_csv(folder / "runs.csv").query("seed == 0")
     vectors = evaluation.embed(folder, runs, test["species"], crops)
@@ -76,3 +76,15 @@ def test_score_table_has_every_seed_their_mean_and_the_mean_of_species(folder):
     assert wide.loc["mean"].tolist() == pytest.approx(each.tolist())
     rows = table[table["species"] != "mean"]
     assert (rows["n_queries_seen"] + rows["n_queries_unseen"] == rows["n_queries"]).all()
+
+
+def test_two_models_of_one_folder_answer_apart(folder):
+    test, crops = photos()
+    runs = pd.read_csv(folder / "runs.csv")
+    rival = runs.query("seed == 1").assign(model="rival", seed=0)
+    pd.concat([runs.query("seed == 0"), rival]).to_csv(folder / "runs.csv", index=False)
+    asked = evaluation.ask(folder, test, crops)
+    assert asked.groupby("model", sort=False)["seed"].agg(list).to_dict() == {
+        "pond": [0] * 12,
+        "rival": [0] * 12,
+    }
