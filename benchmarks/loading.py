@@ -53,7 +53,12 @@ def _pillow(folder, n):
         for row in table.itertuples():
             photo = Image.open(folder / "photos" / row.image_path).convert("RGB")
             box = (int(row.x), int(row.y), int(row.x) + int(row.w), int(row.y) + int(row.h))
-            box = (max(0, box[0]), max(0, box[1]), min(photo.width, box[2]), min(photo.height, box[3]))
+            box = (
+                max(0, box[0]),
+                max(0, box[1]),
+                min(photo.width, box[2]),
+                min(photo.height, box[3]),
+            )
             small = photo.crop(box).resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)
             crops.append(np.array(small))
         return lambda: {"photos": len(table), "mean": round(float(np.mean(crops)), 3)}
