@@ -5,7 +5,7 @@ DATA ?=
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help setup reproduce test lint pages readme lock clean
+.PHONY: help setup reproduce test benchmark lint pages readme lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -31,6 +31,17 @@ endif
 
 test: setup  ## all tests, a tiny run of the whole pipeline included
 	pytest -q
+
+.venv-benchmark/.done: benchmarks/requirements.txt $(VENV)/.done
+	@echo "setting up .venv-benchmark, peers on top of $(VENV)"
+	$(VENV)/bin/python -m venv .venv-benchmark
+	$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> "$$(.venv-benchmark/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/book.pth"
+	.venv-benchmark/bin/python -m pip install -q --no-deps -r benchmarks/requirements.txt
+	@touch $@
+
+benchmark: .venv-benchmark/.done  ## time ours beside its peers; LARGE=1 for the large sizes
+	PYTHONPATH="$(CURDIR)" .venv-benchmark/bin/python -m benchmarks.harness $(if $(LARGE),--large)
 
 lint: setup  ## style of code and pages
 	ruff check . && ruff format --check . && python -m miewid_lib.notebooks pair --check notebooks/*.py

@@ -8,13 +8,14 @@ import pandas as pd
 from miewid_lib.errors import RetrievalError
 
 TIE = 1e-6  # cosines closer than this are equal: float32 rounding cannot tell them apart
-BLOCK = 2**22  # similarities held at once: 16 MB, whatever the number of photos
+BLOCK = 2**22  # similarities held at once: 16 MB ...
+ROWS = 512  # ... or so many queries: with fewer the product reads the database once too often
 Column = Sequence | None  # one value a photo
 
 
 def similarities(queries, database) -> Iterator[tuple[int, np.ndarray]]:
     """Each query's number and its cosines to the database [N], computed block by block."""
-    step = max(1, BLOCK // max(1, len(database)))
+    step = max(ROWS, BLOCK // max(1, len(database)))
     for start in range(0, len(queries), step):
         yield from enumerate(queries[start : start + step] @ database.T, start)
 

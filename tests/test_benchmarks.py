@@ -1,0 +1,37 @@
+"""The harness on tiny cases; the speeds themselves are no test."""
+
+import numpy as np
+import pytest
+
+from benchmarks import harness, page, retrieval
+
+
+def test_ratio_is_the_median_over_repeats_and_skips_who_is_missing():
+    runs = {"a": [{"seconds": 1}, {"seconds": 3}], "b": [{"seconds": 2}, {"seconds": 4}]}
+    assert harness.ratios(runs | {"c": [{"missing": "no"}]}, "a") == {"b": 0.625}
+
+
+def test_peak_memory_is_that_of_the_work():
+    before = harness.forget_peak()
+    np.ones(2**23).sum()  # 64 MB, given back at once
+    assert 50 < harness.peak_mb() - before < 100
+
+
+def test_one_side_runs_in_a_process_of_its_own(tmp_path):
+    done = harness.run("retrieval", "miewid_lib one_vs_rest", tmp_path, {"n": 60})
+    assert done["seconds"] > 0 and 0 <= done["answer"]["top1"] <= 1
+
+
+def test_a_side_that_fails_is_named_with_its_reason(tmp_path):
+    size = {"n": retrieval.WHOLE_MATRIX + 1}
+    done = harness.run("retrieval", "NumPy, whole matrix, sort each row", tmp_path, size)
+    assert done == {"missing": "MemoryError: keeps a whole matrix of 20001 x 20001"}
+    row = {"name": "x", "kind": "peer"} | done
+    assert "did not run: MemoryError" in page.table({"size": size, "repeats": 1, "sides": [row]})
+
+
+@pytest.mark.parametrize("n", [60, 400])
+def test_oracle_and_ours_agree_with_ties(n, tmp_path):
+    ours, plain = (retrieval.OURS | retrieval.PEERS)["miewid_lib one_vs_rest"], retrieval._sorting
+    first, second = ours(tmp_path, n)()(), plain(tmp_path, n)()()
+    assert first == pytest.approx(second)
