@@ -66,10 +66,10 @@ pd.DataFrame(scores).T.rename_axis("pixels").round(3)
 # 72 does not, and why could a network care all the same?
 
 # %% [markdown] tags=["solution"]
-# Hardly anything: pixels that the photo does not have cannot be won back. But the filters of a network were
-# learned for patterns of a certain size, and in a larger crop a coat has the size it had in the
-# photos of ImageNet. So a size that fits the network can help without showing more. That is why
-# each public network gets photos of the size it was made for.
+# Hardly anything: pixels that the photo does not have cannot be won back. But the filters of a
+# network were learned for patterns of a certain size, and in a larger crop a coat has the size it
+# had in the photos of ImageNet. So a size that fits the network can help without showing more. That
+# is why each public network gets photos of the size it was made for.
 
 # %% [markdown]
 # ## 2 · Fill in: which species are fair?
