@@ -207,3 +207,10 @@ def test_an_error_in_a_notebook_is_one_line(tmp_path):
 
 def test_same_is_exact_where_it_must_be():
     assert not answers.same({1}, [1]) and not answers.same("1", 1) and answers.same([], [])
+
+
+def test_teaching_names_every_sheet_and_no_broken_link():
+    text = (ROOT / "TEACHING.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert all((ROOT / link).is_file() for link in links)
+    assert {sheets.target(s).relative_to(ROOT).as_posix() for s in SOURCES} <= set(links)
