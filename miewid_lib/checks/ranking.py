@@ -31,7 +31,7 @@ def check_top1(answer) -> None:
     check(answer, _top1, draws, mistakes)
 
 
-def _top1(vectors, names, unit=True, itself=False, nearest=True) -> float:
+def _top1(vectors, names, *, unit=True, itself=False, nearest=True) -> float:
     v, names = np.asarray(vectors, float), np.asarray(names)
     v = v / np.linalg.norm(v, axis=1, keepdims=True) if unit else v
     similarity = (1 if nearest else -1) * v @ v.T
