@@ -6,6 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
 .PHONY: help setup reproduce test benchmark lint pages readme lock clean
+.PHONY: help setup reproduce test lint pages sheets readme lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -45,9 +46,13 @@ benchmark: .venv-benchmark/.done  ## time ours beside its peers; LARGE=1 for the
 
 lint: setup  ## style of code and pages
 	ruff check . && ruff format --check . && python -m miewid_lib.notebooks pair --check notebooks/*.py
+	python -m miewid_lib.sheets --check
 
 pages: setup  ## bring notebooks/*.ipynb in step with notebooks/*.py
 	python -m miewid_lib.notebooks pair notebooks/*.py
+
+sheets: setup  ## make the exercise sheets from the solved notebooks
+	python -m miewid_lib.sheets
 
 lock: setup  ## resolve requirements.txt from the ranges in pyproject.toml (needs uv)
 	uv pip compile --universal --fork-strategy fewest --python-version 3.11 --extra test \
