@@ -194,8 +194,8 @@ note = "No masks: these photos were not drawn, so the tables that need masks are
 print(f"masks of {len(animal)} photos, cut like their crops" if known else note)
 
 # %% [markdown]
-# Now look. A right match on the left and a wrong one on the right, both drawn by lot. The darker the
-# brown, the more the cosine falls when that part is covered; a line surrounds what is above half of
+# Now look. A right match on the left and a wrong one on the right, both drawn by lot. The darker
+# the brown, the more the cosine falls when that part is covered; a line surrounds what is above half of
 # the largest fall.
 
 # %%
@@ -358,7 +358,8 @@ figure.savefig(reports("figures") / "explanations.png", **PRINT)
 out = pd.concat(tables, ignore_index=True)
 out.round(4).to_csv(reports("tables") / "explanations.csv", index=False)
 means = out[out["species"] == "mean"].round(4)
-numbers = {f"{r['model_a']} minus {r['model_b']}": r[columns].to_dict() for _, r in means.iterrows()}
+means.index = means["model_a"] + " minus " + means["model_b"]
+numbers = means[columns].to_dict(orient="index")
 (reports("metrics") / "explanations.json").write_text(json.dumps(numbers, indent=2) + "\n")
 
 # %% [markdown]
