@@ -195,8 +195,8 @@ print(f"masks of {len(animal)} photos, cut like their crops" if known else note)
 
 # %% [markdown]
 # Now look. A right match on the left and a wrong one on the right, both drawn by lot. The darker
-# the brown, the more the cosine falls when that part is covered; a line surrounds what is above half of
-# the largest fall.
+# the brown, the more the cosine falls when that part is covered; a line surrounds what is above
+# half of the largest fall.
 
 # %%
 right, step_px = asked["top1"] == 1, max(1, window_px // 2)
