@@ -18,7 +18,7 @@ def pairs(rows: dict[str, list[dict]], *, size_in: float = 1.1) -> Figure:
     has a blue frame, the match a green one where it is right, a red one with a cross where not.
     """
     n = max(map(len, rows.values()))
-    size = (size_in * (4.3 * n + 1.3), (size_in + 0.24) * len(rows) + 0.3)
+    size = (size_in * (4.3 * n + 1.6), (size_in + 0.24) * len(rows) + 0.3)
     fig = plt.figure(figsize=size)
     widths = [1, 1, 1, 1, 0.22] * n
     grid = fig.add_gridspec(len(rows), len(widths), width_ratios=widths, wspace=0.07, hspace=0.24)
@@ -32,7 +32,7 @@ def pairs(rows: dict[str, list[dict]], *, size_in: float = 1.1) -> Figure:
             if x == 0:
                 where = {"ha": "right", "va": "center", "fontsize": 10}
                 axes[0].text(-0.14, 0.5, label, transform=axes[0].transAxes, **where)
-    fig.subplots_adjust(left=1.25 * size_in / size[0], right=1, bottom=0.24 / size[1], top=0.96)
+    fig.subplots_adjust(left=1.55 * size_in / size[0], right=1, bottom=0.24 / size[1], top=0.96)
     plt.close(fig)  # a page shows the returned figure once, not twice
     return fig
 

@@ -245,6 +245,9 @@ heats = {
     for i in progress(measured.index, label="maps")
 }
 
+# %% [markdown]
+# Both shares of each query, and their paired difference with identities drawn again:
+
 # %%
 on_animal = [explanations.share_on(heat, animal[i]) for i, heat in heats.items()]
 measured = measured.assign(model="map", share=on_animal).dropna(subset="share")
