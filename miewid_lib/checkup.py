@@ -2,7 +2,7 @@
 
 Near-duplicates are found by a perceptual hash: the signs of the low frequencies of the grey photo
 (discrete cosine transform, above or below their median; C. Zauner 2010, Implementation and
-Benchmarking of Perceptual Image Hash Functions). Saving again and resizing change few of its 256 bits.
+Benchmarking of Perceptual Image Hash Functions). Saving a photo again changes few of 256 bits.
 """
 
 import hashlib
