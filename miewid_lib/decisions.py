@@ -133,7 +133,7 @@ def _logistic(part: DataFrame) -> tuple[float, float]:
     if right.all() or not right.any():
         return constant
     cosine = part["similarity"].to_numpy(float)
-    middle, spread = cosine.mean(), cosine.std() or 1.0
+    middle, spread = float(cosine.mean()), float(cosine.std()) or 1.0
     scaled = ((cosine - middle) / spread)[:, None]
     fit = LogisticRegression().fit(scaled, right, sample_weight=weight * len(set(part["animal"])))
     slope = float(fit.coef_[0, 0]) / spread

@@ -1,7 +1,7 @@
 """Candidates for query photos, what a person decides about them, and the widget that asks.
 
-Decisions are a CSV of three columns, the newest last: annotation_id, individual, verdict (same or
-different). A new animal is `same` with a name that the catalogue does not hold.
+Decisions are a CSV, the newest last: annotation_id, individual, verdict (same or different). A new
+animal is `same` with a name that the catalogue does not hold.
 """
 
 import csv
@@ -126,11 +126,8 @@ def next_offer(offered: DataFrame, decisions: DataFrame, skipped: Collection = (
     now = newest(decisions)
     done = {*now.loc[now["verdict"] == "same", "annotation_id"], *skipped}
     rejected = set(zip(now["annotation_id"], now["individual"], strict=True))
-    open_pairs = [
-        a not in done and (a, b) not in rejected
-        for a, b in zip(offered["annotation_id"], offered["individual"], strict=True)
-    ]
-    left = offered[np.array(open_pairs, bool)]
+    pairs = zip(offered["annotation_id"], offered["individual"], strict=True)
+    left = offered[np.array([a not in done and (a, b) not in rejected for a, b in pairs], bool)]
     return left[left["query"] == left["query"].iloc[0]] if len(left) else left
 
 
@@ -150,8 +147,7 @@ def picture(offer: DataFrame, crops: np.ndarray):
 def write(ax, text: str) -> None:
     """Write a few words on the lower edge of a photo."""
     style = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-    place = {"transform": ax.transAxes, "ha": "center", "va": "bottom", "fontsize": 8}
-    ax.text(0.5, 0.03, text, bbox=style, **place)
+    ax.text(0.5, 0.03, text, bbox=style, transform=ax.transAxes, ha="center", fontsize=8)
 
 
 def widget(offered: DataFrame, crops: np.ndarray, path: Path, *, show: Callable = picture):
