@@ -20,6 +20,7 @@ from miewid_lib.similarity import similarities, unit
 
 COLUMNS = ["annotation_id", "individual", "verdict"]
 VERDICTS = ("same", "different")
+_OFFER = ["candidate", "similarity", "individual", "query", "rank"]
 
 
 def read(path: Path | None) -> DataFrame:
@@ -85,8 +86,8 @@ def apply(table: DataFrame, decisions: DataFrame) -> DataFrame:
         raise AnnotationError(f"decision on {strangers.iloc[0, 0]!r}: not in the table")
     same = newest(decisions).query("verdict == 'same'")
     name = same.drop_duplicates("annotation_id", keep="last").set_index("annotation_id")
-    given = table["annotation_id"].map(name["individual"])
-    individual = given.fillna(table["individual"]).astype(table["individual"].dtype)
+    given = table["annotation_id"].map(name["individual"]).astype(object)
+    individual = given.where(given.notna(), table["individual"]).astype(table["individual"].dtype)
     identity = table["identity"].mask(given.notna()).astype(table["identity"].dtype)
     return table.assign(individual=individual, identity=identity)
 
@@ -101,7 +102,7 @@ def offers(
     of the species, never one of the query's own encounter. Columns: query, candidate (row numbers),
     annotation_id, species, individual (of the candidate), rank (from 1), similarity.
     """
-    vectors, rows = unit(vectors, "embeddings"), [DataFrame(columns=["query"])]
+    vectors, rows = unit(vectors, "embeddings"), [DataFrame(columns=_OFFER)]
     asked, known = np.asarray(asked, int), np.asarray(known, int)
     species, encounter = table["species"].to_numpy(), table["encounter"].to_numpy()
     for i, cosine in similarities(vectors[asked], vectors[known]):

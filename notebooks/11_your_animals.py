@@ -210,19 +210,22 @@ checked = open_set.reliability(judged)
 checked.round(3)
 
 # %% tags=["hide-input"]
-from matplotlib.figure import Figure
+import matplotlib.pyplot as plt
 
-figure = Figure(figsize=(4.6, 4.2), layout="constrained")
-ax = figure.subplots()
+figure, ax = plt.subplots(figsize=(4.6, 4.2), layout="constrained")
 ax.plot([0, 1], [0, 1], color="#b9c0c8", linewidth=1)
 ax.plot(checked["predicted"], checked["observed"], "o-", color="#0b3c5d")
 for row in checked.itertuples():
     where = {"textcoords": "offset points", "xytext": (7, -11), "fontsize": 8}
     ax.annotate(f"{row.n_photos} photos", (row.predicted, row.observed), **where)
 ax.set(xlim=(0, 1.15), ylim=(-0.05, 1.05), xlabel="predicted probability", ylabel="share right")
+plt.close(figure)
 figure if len(checked) else "no species could be calibrated"
 
 # %% [markdown]
+# Points above the line are answers that are right more often than promised. The logistic fit shrinks
+# towards one half where few animals speak, so its promises are cautious ones.
+#
 # The probability holds for a catalogue of this size in which half of the questions are of new
 # animals. In a larger catalogue strangers find a closer double, and where most animals are known
 # the number is too low.
