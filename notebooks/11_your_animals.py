@@ -223,8 +223,8 @@ plt.close(figure)
 figure if len(checked) else "no species could be calibrated"
 
 # %% [markdown]
-# Points above the line are answers that are right more often than promised. The logistic fit shrinks
-# towards one half where few animals speak, so its promises are cautious ones.
+# Points above the line are answers that are right more often than promised. Where few animals
+# speak, the logistic fit stays close to their average, so its promises are cautious ones.
 #
 # The probability holds for a catalogue of this size in which half of the questions are of new
 # animals. In a larger catalogue strangers find a closer double, and where most animals are known
