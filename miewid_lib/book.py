@@ -21,7 +21,7 @@ from miewid_lib.paths import ROOT, need
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 FOLDED = "<details class=solution><summary>Solution</summary>\n\n```python\n{}\n```\n\n</details>"
-CONTENTS = "<!-- contents -->"  # where index.md wants the lists of pages
+PLACES = ("explore", "teach", "contents")  # where index.md wants what is there
 LINK = re.compile(r"(?<!!)\[([^\]\n]+(?:\n[^\]\n]+)?)\]\(([^)\s]+)\)")
 
 
@@ -78,7 +78,8 @@ def documents(root: Path) -> dict[str, str]:
     found = {f"reports/notebooks/{path.stem}": f"chapters/{path.stem}" for path in chapters}
     found |= {f"notebooks/{path.stem}": f"chapters/{path.stem}" for path in chapters}
     for path in sorted((root / "notebooks" / "exercises").glob("*.py")):
-        found[f"notebooks/exercises/{path.stem}"] = f"exercises/{path.stem}"
+        for folder in ("exercises", "exercises/sheets"):  # a sheet is the page without solutions
+            found[f"notebooks/{folder}/{path.stem}"] = f"exercises/{path.stem}"
     if (root / "TEACHING.md").is_file():
         found["TEACHING"] = "teaching"
     if (root / "reports" / "explorer.html").is_file():
@@ -95,9 +96,9 @@ def collect(root: Path, folder: Path) -> None:
     figures = need(root / "reports" / "figures" / "poster.png", made_by="dvc repro").parent
     shutil.copyfile(figures / "poster.png", folder / "poster.png")
     for path, document in known.items():
-        if path.startswith("reports/"):
+        if path.startswith("reports/notebooks/"):
             page = pages.read(root / f"{path}.ipynb")
-        elif document.startswith("exercises/"):
+        elif path.startswith("notebooks/exercises/") and "sheets" not in path:
             page = pages.read(root / f"{path}.py")
             page.cells = [new for cell in page.cells for new in _exercise(cell)]
         else:
@@ -115,7 +116,10 @@ def collect(root: Path, folder: Path) -> None:
         text = (root / "TEACHING.md").read_text()
         pages.write(folder / "teaching.md", relink(text, known))
     index = folder / "index.md"
-    pages.write(index, index.read_text().replace(CONTENTS, _contents(known)))
+    text = index.read_text()
+    for place, words in zip(PLACES, (*_doors(known), _contents(known)), strict=True):
+        text = text.replace(f"<!-- {place} -->", words)
+    pages.write(index, text)
 
 
 def _exercise(cell: NotebookNode) -> list[NotebookNode]:
@@ -136,6 +140,16 @@ def _contents(known: dict[str, str]) -> str:
             names = "\n".join(names)
             trees.append(f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{names}\n```")
     return "\n\n".join(trees)
+
+
+def _doors(known: dict[str, str]) -> tuple[str, str]:
+    """What the doors Read and Teach say about pages that may be there or not."""
+    there = "reports/explorer" in known
+    explore = "The [explorer](explore.md) shows the answer to every test photo." if there else ""
+    exercises = [name for name in known.values() if name.startswith("exercises/")]
+    said = [f"Their solutions are [folded](/{exercises[0]}.ipynb)."] if exercises else []
+    teach = [*said, *(["[How to teach it](teaching.md)."] if "TEACHING" in known else [])]
+    return explore, "\n".join(teach)
 
 
 def build(source: Path, site: Path, sphinx: Callable[[list[str]], int]) -> int:
