@@ -7,8 +7,9 @@ make HTML from them. Nothing is run again: outputs are those of `reports/noteboo
 import argparse
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -152,7 +153,7 @@ def _doors(known: dict[str, str]) -> tuple[str, str]:
     return explore, "\n".join(teach)
 
 
-def build(source: Path, site: Path, sphinx: Callable[[list[str]], int]) -> int:
+def build(source: Path, site: Path) -> int:
     """Have Sphinx make the site; warnings are errors. Return its exit code.
 
     The site is made beside the old one and takes its place only when it is whole.
@@ -161,7 +162,8 @@ def build(source: Path, site: Path, sphinx: Callable[[list[str]], int]) -> int:
     if new.exists():
         shutil.rmtree(new)
     tree = site.with_name(site.name + ".doctrees")
-    code = sphinx(["-q", "-W", "--keep-going", "-E", "-d", str(tree), str(source), str(new)])
+    words = ["-q", "-W", "--keep-going", "-E", "-d", str(tree), str(source), str(new)]
+    code = subprocess.run([sys.executable, "-m", "sphinx", *words]).returncode
     if code == 0:
         if site.exists():
             shutil.rmtree(site)
@@ -174,9 +176,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="miewid_lib.book", description=__doc__)
     parser.add_argument("site", type=Path, help="folder of the HTML, such as build/book")
     site = parser.parse_args(argv).site
-    try:
-        from sphinx.cmd.build import main as sphinx
-    except ModuleNotFoundError:
+    if not (find_spec("sphinx") and find_spec("myst_nb")):
         print("no Sphinx here: pip install -r requirements.txt brings it", file=sys.stderr)
         return 2
     source = site.with_name(site.name + "-pages")
@@ -185,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
     except MiewidError as error:
         print(f"book: {error}", file=sys.stderr)
         return 2
-    if code := build(source, site, sphinx):
+    if code := build(source, site):
         return code
     n_bytes = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
     print(f"open {site / 'index.html'} ({n_bytes / 1e6:.0f} MB)")
