@@ -7,6 +7,7 @@ export HF_HUB_OFFLINE ?= 1
 
 .PHONY: help setup reproduce test benchmark lint pages readme lock clean
 .PHONY: help setup reproduce test lint pages sheets readme lock clean
+.PHONY: help setup reproduce test lint pages book readme lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -53,9 +54,11 @@ pages: setup  ## bring notebooks/*.ipynb in step with notebooks/*.py
 
 sheets: setup  ## make the exercise sheets from the solved notebooks
 	python -m miewid_lib.sheets
+book: setup  ## the static book from reports/, in build/book; runs nothing again
+	python -m miewid_lib.book build/book
 
 lock: setup  ## resolve requirements.txt from the ranges in pyproject.toml (needs uv)
-	uv pip compile --universal --fork-strategy fewest --python-version 3.11 --extra test \
+	uv pip compile --universal --fork-strategy fewest --python-version 3.11 --extra test --extra docs \
 		--no-header --no-annotate -o requirements.txt pyproject.toml
 
 clean:  ## remove what can be made again; the environment and the DVC cache stay
