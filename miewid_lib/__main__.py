@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     verb = _command(verbs, "embed", "one vector for every photo, in a file", EMBED)
     verb.add_argument("photos", metavar="PHOTOS", type=Path)
-    _add_embedding(verb, needed=True)
+    _add_model(verb, needed=True)
     verb.add_argument("--out", type=Path, required=True, help="file to write, .npz or .parquet")
     verb = _command(verbs, "match", "the most similar photos of a catalogue, as a table", MATCH)
     verb.add_argument("queries", metavar="QUERIES", type=Path)
@@ -75,8 +75,29 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--out", type=Path, required=True, help="table to write, .csv")
     verb.add_argument("--across-species", action="store_true", help="candidates of any species")
     verb.add_argument("--one-each", action="store_true", help="each animal once, by its best photo")
-    _add_embedding(verb, needed=False)
+    _add_model(verb, needed=False)
+    verb = _command(verbs, "check", "what is wrong with photos and their table", CHECK)
+    verb.add_argument("photos", metavar="PHOTOS", type=Path)
+    verb.add_argument("--out", type=Path, help="table to write, .csv")
+    _add_common(verb)
+    _add_finetune(_command(verbs, "finetune", "teach a network your own animals", FINETUNE))
     return whole
+
+
+def _add_finetune(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("photos", metavar="PHOTOS", type=Path)
+    _add_model(verb, needed=True)
+    verb.add_argument("--out", type=Path, required=True, help="weights to write, .safetensors")
+    sided = "species whose two sides carry different patterns"
+    verb.add_argument("--lateral", nargs="*", default=[], metavar="SPECIES", help=sided)
+    verb.add_argument("--frozen-epochs", type=_positive, default=3, help="of the loss alone")
+    verb.add_argument("--epochs", type=_positive, default=10, help="of all layers")
+    verb.add_argument("--batch-size", type=_positive, default=32, help="photos a step")
+    verb.add_argument("--lr-max", type=_rate, default=0.0018, help="learning rate at the top")
+    share = "of the photos, held out (default 0.3)"
+    verb.add_argument("--validation-share", type=_rate, default=0.3, help=share)
+    verb.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
+    verb.add_argument("--seed", type=int, default=0, help="of split, order and augmentation")
 
 
 def _command(verbs, name: str, what: str, text: str) -> argparse.ArgumentParser:
@@ -85,7 +106,7 @@ def _command(verbs, name: str, what: str, text: str) -> argparse.ArgumentParser:
     return verbs.add_parser(name, help=what, formatter_class=layout, **about)
 
 
-def _add_embedding(verb: argparse.ArgumentParser, *, needed: bool) -> None:
+def _add_model(verb: argparse.ArgumentParser, *, needed: bool) -> None:
     where = "file, folder or name on the hub of the weights"
     verb.add_argument("--model", required=needed, help=where)
     verb.add_argument("--revision", help="commit of the hub, where a number must be repeated")
@@ -100,9 +121,14 @@ def _add_common(verb: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def _rate(text: str) -> float:
+    if not 0 < (value := float(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
 
 

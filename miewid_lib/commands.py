@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from miewid_lib import annotations, images
 from miewid_lib.errors import AnnotationError, ImageError, RetrievalError, WeightsError
 from miewid_lib.sources import coco, folders
 
@@ -33,11 +34,74 @@ def match(args: argparse.Namespace) -> int:
     )
     choice = {"top": args.top, "across_species": args.across_species, "one_each": args.one_each}
     table = matching.matches(queries, catalogue, **choice)
-    _write_csv(table, args.out, float_format="%.4f")
+    write_csv(table, args.out, float_format="%.4f")
     n_alone = len(queries[0]) - table["query"].nunique()
     alone = f", {n_alone} without any candidate" if n_alone else ""
     _say(f"{args.out}: {table['query'].nunique()} queries with up to {args.top} candidates{alone}")
     return max(faults, more)
+
+
+def check(args: argparse.Namespace) -> int:
+    """Print what there is and what is wrong with photos and table; 1 where photos are broken."""
+    from miewid_lib import checkup
+
+    table, root = photo_table(args.photos, args.species)
+    report = checkup.report(table, root).dropna(axis=1, how="all")
+    print(report.to_string(index=False, na_rep=""))
+    if args.out:
+        write_csv(report, args.out)
+    broken = report["finding"].isin(["photo missing", "photo unreadable"])
+    return int(report.loc[broken, "count"].sum() > 0)
+
+
+def finetune(args: argparse.Namespace) -> int:
+    """Fine-tune a network on photos of one's own animals and keep the best epoch."""
+    import torch
+
+    from miewid_lib import finetuning, models
+    from miewid_lib.progress import progress
+
+    torch.set_num_threads(args.threads)
+    net = models.load(args.model, revision=args.revision)
+    if not isinstance(net, models.EmbeddingNet):
+        raise WeightsError(f"{args.model}: a network in timm's layout cannot be fine-tuned here")
+    size_px = args.size_px or _size_px(net, args.model)
+    options = {"seed": args.seed, "validation_share": args.validation_share}
+    table, dropped, root = training_table(args.photos, args.species, args.lateral, **options)
+    _report(dropped, args.out)
+    stages = finetuning.stages(
+        frozen_epochs=args.frozen_epochs, epochs=args.epochs, lr_max=args.lr_max
+    )
+    options = {"stages": stages, "batch_size": args.batch_size, "seed": args.seed}
+    options |= {"precision": args.precision}
+    crops, parts = images.crops(table, root, size_px=size_px), args.out.with_suffix(".parts")
+    folder = finetuning.run_folder(parts, net, crops, table, *options.values())
+    rows = finetuning.run(net, crops, table, folder, **options)
+    log = pd.DataFrame(progress(rows, total=args.frozen_epochs + args.epochs, label="fine-tuning"))
+    best = models.load(folder / finetuning.BEST)
+    models.save(best, args.out, size_px=size_px, species=set(table["species"]))
+    write_csv(log, args.out.with_suffix(".csv"))
+    shutil.rmtree(parts)
+    kept = finetuning.best_row(log)
+    facts = f"epoch {kept['epoch']}, validation top-1 {kept['validation_top1']:.3f}"
+    _say(f"{args.out}: {facts} (at the start {log['validation_top1'].iloc[0]:.3f})")
+    return int(dropped["reason"].str.startswith("photo").any())
+
+
+def training_table(
+    photos: Path, species: str, lateral: list[str], *, seed: int, validation_share: float
+) -> tuple[pd.DataFrame, pd.DataFrame, Path]:
+    """Return the split table of the usable photos, the dropped rows with reasons, and the folder.
+
+    Raises AnnotationError, and SplitError where there are too few animals or encounters.
+    """
+    from miewid_lib import splits
+
+    table, root = photo_table(photos, species)
+    table = annotations.fill_encounters(annotations.set_identity(table, lateral=lateral))
+    table, dropped = annotations.clean(table, root, min_side_px=8)
+    table = splits.split(table, seed=seed, train_share=1 - validation_share)
+    return table, dropped, root
 
 
 def photo_table(photos: Path, species: str) -> tuple[pd.DataFrame, Path]:
@@ -62,9 +126,7 @@ def _embed(args: argparse.Namespace, photos: Path, out: Path) -> tuple[Path, int
     store.check_name(out)
     table, root = photo_table(photos, args.species)
     net = models.load(args.model, revision=args.revision)
-    size_px = args.size_px or net.size_px
-    if size_px is None:
-        raise WeightsError(f"{args.model}: does not say for which photos it is, give --size-px")
+    size_px = args.size_px or _size_px(net, args.model)
     file = weights.find(args.model, args.revision, allow_pickle=False)
     model, parts = embedding.file_digest(file), out.with_name(out.name + ".parts")
     options = {"size_px": size_px, "model": model, "threads": args.threads}
@@ -99,21 +161,28 @@ def _embeddings(args: argparse.Namespace, path: Path, name: str) -> tuple:
     return (pd.concat(tables, ignore_index=True), np.concatenate(vectors), made_by[0]), faults
 
 
+def _size_px(net, name: str) -> int:
+    if net.size_px is None:
+        raise WeightsError(f"{name}: does not say how large its photos are, give --size-px")
+    return net.size_px
+
+
 def _report(skipped: pd.DataFrame, out: Path) -> None:
     """Say which photos were skipped and why, and keep them all in a table beside `out`."""
     path = out.with_suffix(".skipped.csv")
     path.unlink(missing_ok=True)
     if skipped.empty:
         return
-    for reason in skipped["reason"].head(SHOWN):
-        _say(f"skipped: {reason}")
+    for row in skipped.head(SHOWN).itertuples():
+        _say(f"skipped {row.annotation_id!r}: {row.reason}")
     if len(skipped) > SHOWN:
         _say(f"and {len(skipped) - SHOWN} more")
-    _write_csv(skipped[["annotation_id", "image_path", "reason"]], path)
+    write_csv(skipped[["annotation_id", "image_path", "reason"]], path)
     _say(f"{path}: {len(skipped)} photos that were skipped")
 
 
-def _write_csv(table: pd.DataFrame, path: Path, **options) -> None:
+def write_csv(table: pd.DataFrame, path: Path, **options) -> None:
+    """Write a table under a temporary name, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     table.to_csv(partial, index=False, lineterminator="\n", **options)
