@@ -10,16 +10,13 @@ from pathlib import Path
 
 import numpy as np
 from pandas import DataFrame
-from PIL import ExifTags, Image
 
-from miewid_lib import images
 from miewid_lib.errors import AnnotationError
-from miewid_lib.sources import coco
+from miewid_lib.sources import coco, folders
 from miewid_lib.sources.known import KNOWN, Known
 
 EXTRA = "wildlife-datasets>=1.0.8,<1.0.9"  # later releases are under the AGPL
 _UP = {"top": "up"}  # seen from above, in our words
-_UNREADABLE = [0, 0, 1, 1]  # box where the photo is missing or broken: `clean` drops and counts it
 _LAYOUT = (OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
 
 
@@ -131,22 +128,10 @@ def _viewpoint(value: object) -> object:
 def _box(value: object, photo: Path, where: str) -> object:
     """Four numbers of a list or its JSON; what else there is goes on to the check that names it."""
     if value is None:
-        return _whole(photo)
+        return folders.whole_photo(photo)
     if isinstance(value, str):
         try:
             return json.loads(value)
         except ValueError:
             raise AnnotationError(f"{where}: bbox must be [x, y, w, h], not {value!r}") from None
     return np.asarray(value).tolist()  # numbers of Python; a tuple or an array becomes a list
-
-
-def _whole(photo: Path) -> list:
-    """Box of a whole photo as it is shown, from its header: decoding waits for the crops."""
-    with warnings.catch_warnings(action="ignore"):  # odd metadata
-        try:
-            with Image.open(photo, formats=images.FORMATS) as opened:
-                width, height = opened.size
-                turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-        except (*images.BROKEN, Image.DecompressionBombError):
-            return _UNREADABLE
-    return [0, 0, *((height, width) if turned else (width, height))]
