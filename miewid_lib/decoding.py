@@ -10,6 +10,7 @@ from miewid_lib.errors import ImageError
 
 SPARE = 2  # pixels that a reduced crop keeps for each one of the result, on its shorter side
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+FROM_THE_RIGHT, FROM_BELOW = (2, 3, 6, 7), (3, 4, 7, 8)  # and where the upright photo was stored so
 
 
 def crop(path: Path, box: tuple, theta_rad: float = 0.0, *, size_px: int) -> np.ndarray:
@@ -24,7 +25,7 @@ def crop(path: Path, box: tuple, theta_rad: float = 0.0, *, size_px: int) -> np.
     if not Path(path).is_file():
         raise ImageError(f"photo {shown} is not there")
     try:
-        photo, full_size, factor = _decoded(path, box, theta_rad, size_px)
+        photo, full_size, factor, mirrored = _decoded(path, box, theta_rad, size_px)
     except (*images.BROKEN, Image.DecompressionBombError, Warning) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(f"photo {shown} cannot be read ({reason})") from None
@@ -33,27 +34,31 @@ def crop(path: Path, box: tuple, theta_rad: float = 0.0, *, size_px: int) -> np.
         raise ImageError(f"photo {shown}: box {box} is empty or not inside its {full_size} px")
     if factor == 1:
         return images.crop(np.asarray(photo), box, theta_rad, size_px)
-    edges = np.array(images.window(box, full_size)) / factor
+    # a reduced photo is rounded up to whole pixels at its stored right and lower edge
+    shift = (np.array(photo.size) * factor - full_size) * mirrored
+    edges = (np.array(images.window(box, full_size)) + np.tile(shift, 2)) / factor
     edges = edges.clip(0, [*photo.size, *photo.size]).tolist()
     return np.asarray(photo.resize((size_px, size_px), images.KERNEL, box=edges))
 
 
 def _decoded(path: Path, box: tuple, theta_rad: float, size_px: int) -> tuple:
-    """The upright photo in RGB, its full size in pixels and by what it was reduced."""
+    """The upright photo in RGB, its full size, its reduction, and whether x, y were mirrored."""
     with Image.open(path, formats=images.FORMATS) as photo:
         if photo.width * photo.height > Image.MAX_IMAGE_PIXELS:
             raise ValueError(f"{photo.size} px, exceeds limit of {Image.MAX_IMAGE_PIXELS} pixels")
         if photo.mode.startswith(("I", "F")):
             raise ValueError(f"mode {photo.mode} is not 8 bit")
-        turned = photo.getexif().get(0x0112) in TURNED
-        full_size = photo.size[::-1] if turned else photo.size
+        orientation = photo.getexif().get(0x0112)
+        mirrored = np.array([orientation in FROM_THE_RIGHT, orientation in FROM_BELOW])
+        full_size = photo.size[::-1] if orientation in TURNED else photo.size
         factor = 1
         if photo.format == "JPEG" and theta_rad == 0:
             left, top, right, bottom = images.window(box, full_size)
             factor = _factor(min(right - left, bottom - top), size_px)
             photo.draft(None, (photo.width // factor, photo.height // factor))
         upright = ImageOps.exif_transpose(photo)
-    return upright if upright.mode == "RGB" else upright.convert("RGB"), full_size, factor
+    upright = upright if upright.mode == "RGB" else upright.convert("RGB")
+    return upright, full_size, factor, mirrored
 
 
 def _factor(side_px: int, size_px: int) -> int:

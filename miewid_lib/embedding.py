@@ -69,7 +69,7 @@ def read_part(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     None where the file is not there or not whole.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             vectors, reasons = file["vectors"], file["reasons"]
     except store.FAULTS:
         return None

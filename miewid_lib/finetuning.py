@@ -66,6 +66,7 @@ def run(
         head = losses.SubCenterArcFace(net.embedding_size, len(names), margins_rad=margins_rad)
     head.to(next(net.parameters()).device)
     options = {"batch_size": batch_size, "seed": seed, "precision": precision}
+    folder.mkdir(parents=True, exist_ok=True)
     rows = _rows(net, head, crops[train], labels[train], folder, stages=stages, **options)
     seen, best, done = _read_curve(folder / CURVE), np.inf, []
     for i, row in enumerate(rows):
@@ -133,9 +134,7 @@ def _top1(net, crops: np.ndarray, table: pd.DataFrame) -> float:
 
 
 def _read_curve(path: Path) -> list[dict]:
-    return (
-        pd.read_csv(path, float_precision="round_trip").to_dict("records") if path.exists() else []
-    )
+    return pd.read_csv(path).to_dict("records") if path.exists() else []
 
 
 def _write_curve(rows: list[dict], path: Path) -> None:

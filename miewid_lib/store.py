@@ -82,7 +82,7 @@ def _write_npz(path: Path, columns: dict, vectors: Iterable[np.ndarray], model: 
 
 
 def _read_npz(path: Path) -> tuple[dict, np.ndarray, str]:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         columns = {name: file[name] for name in (*TEXT, *NUMBERS)}
         return columns, file["vectors"], str(file["model"])
 
