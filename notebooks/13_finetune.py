@@ -58,9 +58,13 @@ import torch
 from miewid_lib import annotations, models
 from miewid_lib.paths import ROOT, need
 
+# %%
 torch.set_num_threads(threads)
 table = annotations.read(need(ROOT / "data" / "split.csv", made_by="02_split"))
 crops = np.load(need(ROOT / "data" / "crops.npz", made_by="01_dataset"))["crops"]
+
+# %% [markdown]
+# A network can be our start for a species that it was kept from and that has photos to learn from.
 
 # %%
 others = need(ROOT / "data" / "models" / "heldout", made_by="03_train")
@@ -68,6 +72,8 @@ files = pd.read_csv(others / "runs.csv")
 in_train = table["part"] == "train"
 can = files[files["species"].isin(table.loc[in_train, "species"])]
 newcomer = newcomer or can["species"].iloc[0]
+
+# %%
 file = can.loc[can["species"] == newcomer, "file"].iloc[0]
 start = others / f"{file}.safetensors"
 file, newcomer
@@ -85,14 +91,16 @@ from pathlib import Path
 
 from miewid_lib import commands, images
 
+own_crops = crops[table["species"] == newcomer]
+own = table[table["species"] == newcomer].reset_index(drop=True)
 if folder:
     options = {"seed": seed, "validation_share": validation_share}
     own, dropped, root = commands.training_table(Path(folder), "animal", [], **options)
     own_crops = images.crops(own, root, size_px=crops.shape[1])
-else:
-    own_crops = crops[table["species"] == newcomer]
-    own = table[table["species"] == newcomer].reset_index(drop=True)
-own.groupby("part")[["individual", "encounter"]].nunique().assign(photos=own["part"].value_counts())
+
+# %%
+counts = own.groupby("part")[["individual", "encounter"]].nunique()
+counts.assign(photos=own["part"].value_counts())
 
 # %% [markdown]
 # Six of the animals, each in photos of several encounters. Find what stays the same from one photo
@@ -124,7 +132,6 @@ parts.groupby("kind")[["individual", "encounter"]].nunique().join(parts["kind"].
 
 # %%
 sides = parts[parts["part"] != "unused"].groupby("encounter")["part"].nunique()
-assert (sides == 1).all()
 f"{len(sides)} encounters, {(sides > 1).sum()} on both sides"
 
 # %% [markdown]
@@ -154,6 +161,9 @@ used = parts.index.to_numpy()
 settings = {"stages": stages, "batch_size": batch_size, "seed": seed, "precision": precision}
 unfinished = ROOT / "build" / "checkpoints" / "finetune"
 place = finetuning.run_folder(unfinished, net, own_crops[used], parts, *settings.values())
+
+# %% [markdown]
+# While it is frozen we look whether anything in the network moves.
 
 # %%
 frozen = {key: value.clone() for key, value in net.state_dict().items()}
@@ -229,6 +239,8 @@ mine = ask(own[in_test], own_crops[in_test])
 # %%
 draws = {"by": "species", "seed": seed, "n_bootstrap": n_bootstrap}
 gain = retrieval.paired_difference(mine["after"], mine["before"], **draws).iloc[-1:]
+
+# %%
 chance = mine["after"]["chance_top1"].mean()
 shown = ["n_identities", "n_queries", "b", "a", "difference", "difference_low", "difference_high"]
 names = {"b": "before", "a": "after", "difference": "gain"}
@@ -256,7 +268,7 @@ lost.iloc[-1:][["n_species", *shown]].rename(columns=names | {"difference": "cha
 
 # %%
 held_out = set(own.loc[in_test, "annotation_id"])
-assert not held_out & set(parts["annotation_id"])
+assert not held_out & set(parts["annotation_id"]) and (sides == 1).all()
 assert all(still) and len(still) == frozen_epochs
 assert kept["validation_loss"] == log.loc[log["stage"] == finetuning.ALL, "validation_loss"].min()
 best = models.load(place / finetuning.BEST).state_dict()
@@ -277,7 +289,7 @@ assert all(torch.equal(best[key], value) for key, value in tuned.state_dict().it
 # score. The validation part and the interval are additions of this page.
 #
 # **Exercises.** (1) Set `frozen_epochs` to one. Is the start of the second stage worse? (2) Double
-# `epochs`. Where does the validation curve turn, and is the kept epoch the same? (3) Set `folder` to
-# photos of your own.
+# `epochs`. Where does the validation curve turn, and is the kept epoch the same? (3) Set `folder`
+# to photos of your own.
 #
 # Back to: [10 · A new species arrives](10_new_species.ipynb)

@@ -44,6 +44,7 @@ const panel = window.jupyterapp.shell.currentWidget;
 if (!panel || !panel.content || !panel.content.widgets || !panel.context.isReady) return null;
 const code = panel.content.widgets.filter((cell) => cell.model.type === "code");
 return {
+  path: panel.context.path,
   cells: panel.content.widgets.length,
   code: code.length,
   done: code.filter((cell) => cell.model.executionCount).length,
@@ -176,6 +177,11 @@ def test_explorer_answers_by_keyboard_and_by_click(browser):
     assert_quiet(browser)
 
 
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """JupyterLab in a copy of what chapter 12 needs; its address and the copy."""
@@ -185,6 +191,7 @@ def lab(tmp_path_factory):
     root = tmp_path_factory.mktemp("lab")
     for name in ("miewid_lib", "reports/tables"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "reports" / "tables" / "claims.csv").unlink(missing_ok=True)  # chapter 12 writes it
     for folder in ("data", "notebooks"):
         (root / folder).mkdir()
     files = [*needed[:3], "notebooks/12_claims.py", "notebooks/12_claims.ipynb", "jupytext.toml"]
@@ -207,7 +214,7 @@ def lab(tmp_path_factory):
         )
     try:
         end = time.monotonic() + 40
-        while socket.socket().connect_ex(("127.0.0.1", port)):
+        while not listens(port):
             assert server.poll() is None and time.monotonic() < end, (root / "lab.log").read_text()
             time.sleep(0.2)
         yield f"http://127.0.0.1:{port}/lab", root
@@ -216,18 +223,22 @@ def lab(tmp_path_factory):
         server.wait(20)
 
 
-def open_in_lab(browser, address, path, factory):
-    browser.get(address)
-    ready = "return !!(window.jupyterapp && window.jupyterapp.commands.hasCommand('docmanager:open'))"
+def open_in_lab(browser, path, factory):
+    ready = (
+        "return !!(window.jupyterapp && window.jupyterapp.commands.hasCommand('docmanager:open'))"
+    )
     until(browser, lambda: browser.execute_script(ready), "JupyterLab")
-    browser.execute_async_script(
+    failed = browser.execute_async_script(
         "const [path, factory, done] = arguments;"
         "window.jupyterapp.restored.then(() => window.jupyterapp.commands"
-        ".execute('docmanager:open', { path, factory })).then(() => done(), () => done());",
+        ".execute('docmanager:open', { path, factory })).then(() => done(null), (error) => done(String(error)));",
         path,
         factory,
     )
-    return until(browser, lambda: browser.execute_script(NOTEBOOK_STATE), f"{path} as a notebook")
+    assert failed is None
+    opened = lambda: browser.execute_script(NOTEBOOK_STATE)  # noqa: E731
+    until(browser, lambda: (opened() or {}).get("path") == path, f"{path} as a notebook")
+    return opened()
 
 
 def test_a_chapter_runs_in_jupyterlab_and_saving_leaves_its_source(browser, lab):
@@ -235,8 +246,9 @@ def test_a_chapter_runs_in_jupyterlab_and_saving_leaves_its_source(browser, lab)
     resize(browser, 1440)
     source = root / "notebooks" / "12_claims.py"
     before = source.read_bytes()
-    as_text = open_in_lab(browser, address, "notebooks/12_claims.py", "Jupytext Notebook")
-    opened = open_in_lab(browser, address, "notebooks/12_claims.ipynb", "Notebook")
+    browser.get(address)
+    as_text = open_in_lab(browser, "notebooks/12_claims.py", "Jupytext Notebook")
+    opened = open_in_lab(browser, "notebooks/12_claims.ipynb", "Notebook")
     assert opened["cells"] == as_text["cells"] > 10
 
     state = lambda: browser.execute_script(NOTEBOOK_STATE)  # noqa: E731
