@@ -363,3 +363,10 @@ def test_read_says_which_file_or_number_is_wrong(tmp_path):
     (tmp_path / "table.csv").write_text(text)
     with pytest.raises(AnnotationError, match="wide"):
         annotations.read(tmp_path / "table.csv")
+
+
+def test_an_animal_called_true_keeps_its_name(tmp_path):
+    named = make(1, individual="True", species="False")
+    annotations.write(named, tmp_path / "a.csv")
+    read = annotations.read(tmp_path / "a.csv")
+    assert read["individual"].tolist() == ["True"] and read["species"].tolist() == ["False"]

@@ -1,4 +1,4 @@
-"""The explorer: its ranks are those of the evaluation, it asks nobody, it stays in its workspace."""
+"""The explorer: its ranks are those of the evaluation, it asks nobody and stays in its place."""
 
 import json
 import re
