@@ -32,6 +32,7 @@ html_copy_source = True  # the download button hands out the page as a notebook
 html_show_sourcelink = False
 html_show_search_summary = False  # it fetches pages, which a browser refuses for files on a disk
 html_math_renderer = "mathml"  # browsers draw MathML, no script needed
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system says
 html_theme_options = {
     "home_page_in_toc": True,
     "show_toc_level": 2,
@@ -83,7 +84,7 @@ class Links(SphinxTransform):
 
 def same_case(found: str, term: str) -> bool:
     """Say whether letters after the first agree: GeM is a term, gem is a stone."""
-    return found[1:] == term[1:] or found[1:] == term[1:].lower() and len(term) > 4
+    return found[1:] == term[1:] or (found[1:] == term[1:].lower() and len(term) > 4)
 
 
 def prose(text: nodes.Text) -> bool:

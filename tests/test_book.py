@@ -1,6 +1,7 @@
 """The static book: solutions are folded, links lead to pages, nothing comes from outside."""
 
 import html
+import itertools
 import re
 
 import pytest
@@ -17,7 +18,9 @@ def pages_of(site):
 
 
 def test_a_solution_leaves_its_cell_and_is_folded_below():
-    cell = new_code_cell("def f(x):\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION\nf(2)")
+    cell = new_code_cell(
+        "def f(x):\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION\nf(2)"
+    )
     asked, folded = book.fold(cell)
     assert asked.source == "def f(x):\n    ...  # your turn\nf(2)"
     assert "    return 1\n" in folded.source and folded.source.startswith("<details")
@@ -53,14 +56,14 @@ def test_every_chapter_is_a_page_and_leads_to_the_next(site, repository):
     chapters = sorted(path.stem for path in (repository / "reports" / "notebooks").glob("*.ipynb"))
     found = pages_of(site)
     assert len(chapters) > 5
-    for one, two in zip(chapters, chapters[1:], strict=False):
+    for one, two in itertools.pairwise(chapters):
         assert re.search(rf'class="right-next"\s+href="{two}.html"', found[f"chapters/{one}.html"])
 
 
 def test_words_and_chapters_are_linked_once_a_page(site):
     text = pages_of(site)["chapters/04_evaluate.html"]
     assert text.count('href="../glossary.html#term-cosine"') == 1
-    assert re.search(r'href="05_figure1.html"[^>]*><span class="std std-doc">chapter 5<', text)
+    assert re.search(r'href="05_figure1.html"[^>]*><span class="[^"]*">chapter 5<', text)
 
 
 def test_every_term_of_the_glossary_is_an_anchor(site):
