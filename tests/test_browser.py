@@ -1,4 +1,4 @@
-"""JupyterLab, the book and the explorer in a real browser: headless Chromium, where there is one."""
+"""JupyterLab, the book and the explorer in a real browser: headless Chromium, if it is there."""
 
 import json
 import os
@@ -26,17 +26,20 @@ if not (CHROMIUM and DRIVER):
 
 WIDTHS_PX = (360, 800, 1440)
 CUT_OFF = """
-const inside = (e, test) => { for (; e; e = e.parentElement) if (test(getComputedStyle(e))) return e; };
+const inside = (e, test) => {
+  for (; e; e = e.parentElement) if (test(getComputedStyle(e))) return e;
+};
+const unseen = (s) => s.visibility === "hidden" || s.position === "fixed" || s.clip !== "auto";
 return [...document.querySelectorAll("body *")].filter((e) => {
   const box = e.getBoundingClientRect();
   const text = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
   if (!text || box.width < 2 || box.height < 2 || e.closest("svg, select, dialog, script")) return;
-  if (inside(e, (s) => s.visibility === "hidden" || s.position === "fixed" || s.clip !== "auto")) return;
+  if (inside(e, unseen)) return;
   if (e.closest(".bd-sidebar-primary, .bd-sidebar-secondary, .skip-link, #pst-skip-link")) return;
   const scrolls = inside(e, (s) => /auto|scroll/.test(s.overflowX));
   const right = scrolls ? Infinity : document.documentElement.clientWidth;
-  const hidden = /hidden|clip/.test(getComputedStyle(e).overflowX) && e.scrollWidth > e.clientWidth + 1;
-  return hidden || box.right > right + 1 || box.left < -1;
+  const clips = /hidden|clip/.test(getComputedStyle(e).overflowX);
+  return (clips && e.scrollWidth > e.clientWidth + 1) || box.right > right + 1 || box.left < -1;
 }).map((e) => e.tagName + "." + e.className + ": " + e.textContent.trim().slice(0, 40));
 """
 NOTEBOOK_STATE = """
@@ -231,7 +234,8 @@ def open_in_lab(browser, path, factory):
     failed = browser.execute_async_script(
         "const [path, factory, done] = arguments;"
         "window.jupyterapp.restored.then(() => window.jupyterapp.commands"
-        ".execute('docmanager:open', { path, factory })).then(() => done(null), (error) => done(String(error)));",
+        ".execute('docmanager:open', { path, factory }))"
+        ".then(() => done(null), (error) => done(String(error)));",
         path,
         factory,
     )

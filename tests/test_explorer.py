@@ -1,4 +1,4 @@
-"""The explorer: its ranks are those of the evaluation, it asks nobody and stays in its place."""
+"""The explorer: ranks are those of the evaluation, the page is one file in its workspace."""
 
 import json
 import re
