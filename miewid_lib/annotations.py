@@ -193,7 +193,7 @@ def read(path: Path) -> DataFrame:
         for column in cells.columns:
             if column in FLOATS:
                 cells[column] = cells[column].astype(np.float64)
-            elif column not in COLUMNS and len(cells) and cells[column].isin(["True", "False"]).all():
+            elif len(cells) and column not in COLUMNS and set(cells[column]) <= {"True", "False"}:
                 cells[column] = cells[column] == "True"
     except (OSError, UnicodeError, ValueError) as error:
         raise AnnotationError(f"{path}: not a table ({str(error).splitlines()[0]})") from None

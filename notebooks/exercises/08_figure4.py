@@ -32,8 +32,8 @@ from miewid_lib.checks import learning as checks
 from miewid_lib.paths import ROOT, need
 
 names = ("efficientnetv2", "swinv2")
-folders = {name: need(ROOT / "data" / "models" / name, made_by="03_train") for name in names}
-nets = {name: models.load(next(folder.glob("*.safetensors"))) for name, folder in folders.items()}
+folder = need(ROOT / "data" / "models" / "backbones", made_by="03_train")
+nets = {name: models.load(next(folder.glob(f"{name}-*.safetensors"))) for name in names}
 
 # %% [markdown]
 # ## 1 · Predict, then run: coarser patches
@@ -125,7 +125,7 @@ layers.nlargest(5, "multiplications")
 # If you have a quarter of an hour, train both twice as long:
 #
 # ```sh
-# dvc exp run -S train.epochs=20 -s train@swinv2 train@efficientnetv2 figure4
+# dvc exp run -S train.epochs=20 -s train@backbones figure4
 # dvc exp show --only-changed
 # ```
 #
