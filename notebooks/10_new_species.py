@@ -496,4 +496,4 @@ per_query[columns].to_csv(ROOT / "data" / "new_species.csv", index=False)
 # forgetting? (3) Let another part arrive (`arriving = 2`). Does your advice to a field project
 # change?
 #
-# Next: [12 · What replicates?](12_claims.ipynb)
+# Next: [11 · Your animals](11_your_animals.ipynb)
