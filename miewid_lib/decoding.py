@@ -32,11 +32,15 @@ def crop(path: Path, box: tuple, theta_rad: float = 0.0, *, size_px: int) -> np.
     if min(box[2:]) < 1 or images.share_inside(box, full_size, theta_rad) < 0.5:
         box = [float(value) for value in box]
         raise ImageError(f"photo {shown}: box {box} is empty or not inside its {full_size} px")
-    if factor == 1:
+    if theta_rad != 0:  # NaN too
         return images.crop(np.asarray(photo), box, theta_rad, size_px)
+    edges = images.window(box, full_size)
+    if factor == 1:  # as `images.crop` does, without copies in between
+        part = photo if edges == (0, 0, *full_size) else photo.crop(edges)
+        return np.asarray(part.resize((size_px, size_px), images.KERNEL))
     # a reduced photo is rounded up to whole pixels at its stored right and lower edge
     shift = (np.array(photo.size) * factor - full_size) * mirrored
-    edges = (np.array(images.window(box, full_size)) + np.tile(shift, 2)) / factor
+    edges = (np.array(edges) + np.tile(shift, 2)) / factor
     edges = edges.clip(0, [*photo.size, *photo.size]).tolist()
     return np.asarray(photo.resize((size_px, size_px), images.KERNEL, box=edges))
 
@@ -56,8 +60,9 @@ def _decoded(path: Path, box: tuple, theta_rad: float, size_px: int) -> tuple:
             left, top, right, bottom = images.window(box, full_size)
             factor = _factor(min(right - left, bottom - top), size_px)
             photo.draft(None, (photo.width // factor, photo.height // factor))
-        upright = ImageOps.exif_transpose(photo)
-    upright = upright if upright.mode == "RGB" else upright.convert("RGB")
+        photo.load()
+        upright = ImageOps.exif_transpose(photo) if orientation in range(2, 9) else photo
+        upright = upright if upright.mode == "RGB" else upright.convert("RGB")
     return upright, full_size, factor, mirrored
 
 
