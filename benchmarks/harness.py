@@ -29,7 +29,6 @@ QUICK = (  # case, size, repeats: less than ten minutes on two idle cores
     ("pipeline", {"task": "nothing to do"}, 3),
     ("pipeline", {"task": "start a page"}, 3),
     ("pipeline", {"task": "tangle"}, 3),
-    ("pipeline", {"task": "weave"}, 3),
 )
 LARGE = (
     ("retrieval", {"n": 50_000}, 3),

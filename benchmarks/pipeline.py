@@ -1,4 +1,4 @@
-"""What the pipeline itself costs: asking DVC with nothing to do, starting a page, tangle, weave.
+"""What the pipeline itself costs: asking DVC with nothing to do, starting a page, tangle.
 
 The limit is the start of the programs that do the work. Memory of their processes is not counted.
 """
@@ -19,18 +19,12 @@ nbclient.NotebookClient(nb, kernel_name="python3").execute()
 
 def _commands(folder, task: str) -> tuple[list[str], list[str]]:
     chapters = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "notebooks").glob("*.py"))
-    executed = ROOT / "build" / "executed"
-    joints = [(path, executed / f"{path.split('/')[-1][:-3]}.ipynb") for path in chapters]
-    joints = [f"{path}::{page}" for path, page in joints if page.is_file()]
-    if task == "weave" and not joints:
-        sys.exit("no executed page yet: dvc repro makes them")
     press, python = [sys.executable, "-m", "miewid_lib.notebooks"], [sys.executable, "-c"]
     dvc = [sys.executable, "-m", "dvc"]
     return {
         "nothing to do": ([*dvc, "repro", "--dry"], [*dvc, "--version"]),
         "start a page": ([*python, PAGE.format(imports=IMPORTS)], [*python, IMPORTS]),
         "tangle": ([*press, "tangle", str(folder), *chapters], [*python, "import jupytext"]),
-        "weave": ([*press, "weave", str(folder), *joints], [*python, "import jupytext"]),
     }[task]
 
 

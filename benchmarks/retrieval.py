@@ -21,7 +21,7 @@ def inputs(n: int) -> tuple[np.ndarray, np.ndarray]:
     photos = rng.standard_normal((n, SIZE), np.float32)
     for start in range(0, n, 4096):  # no second array of this size
         photos[start : start + 4096] += 0.3 * animals[identities[start : start + 4096]]
-    copies = rng.choice(n, 2 * max(1, n // 100), replace=False).reshape(2, -1)
+    copies = rng.choice(n, 2 * (n // 100), replace=False).reshape(2, -1)
     photos[copies[0]] = photos[copies[1]]
     return photos, identities
 
