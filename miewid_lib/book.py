@@ -16,11 +16,10 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from miewid_lib import pages
+from miewid_lib import pages, sheets
 from miewid_lib.errors import MiewidError, PageError
 from miewid_lib.paths import ROOT, need
 
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 FOLDED = "<details class=solution><summary>Solution</summary>\n\n```python\n{}\n```\n\n</details>"
 PLACES = ("explore", "teach", "contents")  # where index.md wants what is there
 LINK = re.compile(r"(?<!!)\[([^\]\n]+(?:\n[^\]\n]+)?)\]\(([^)\s]+)\)")
@@ -31,25 +30,15 @@ def fold(cell: NotebookNode) -> list[NotebookNode]:
 
     PageError where a line that begins a solution has no line that ends it, or the other way round.
     """
-    kept, solutions = [], []
-    inside, name = False, cell.source.strip().partition("\n")[0]
-    for line in cell.source.split("\n"):
-        mark = line.strip()
-        if (mark == BEGIN and inside) or (mark == END and not inside):
-            raise PageError(f"{mark} without its partner in the cell {name!r}")
-        if mark == BEGIN:
-            indent = line[: len(line) - len(line.lstrip())]
-            kept.append(f"{indent}...  # your turn")
-            solutions.append([])
-        elif mark != END:
-            (solutions[-1] if inside else kept).append(line)
-        inside = (inside or mark == BEGIN) and mark != END
-    if inside:
-        raise PageError(f"{BEGIN} without its partner in the cell {name!r}")
+    try:
+        kept, solutions = sheets.split(cell.source, "...  # your turn")
+    except PageError as error:
+        name = cell.source.strip().partition("\n")[0]
+        raise PageError(f"{error} in the cell {name!r}") from None
     if not solutions:
         return [cell]
-    asked = NotebookNode(cell | {"source": "\n".join(kept), "outputs": []})
-    return [asked, *(new_markdown_cell(FOLDED.format("\n".join(s))) for s in solutions)]
+    asked = NotebookNode(cell | {"source": kept, "outputs": []})
+    return [asked, *(new_markdown_cell(FOLDED.format(solution)) for solution in solutions)]
 
 
 def relink(text: str, documents: dict[str, str]) -> str:

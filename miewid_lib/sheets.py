@@ -39,20 +39,32 @@ def cut(code: str, where: str) -> str:
     >>> cut("def half(x):\\n    ### BEGIN SOLUTION\\n    return x / 2\\n    ### END SOLUTION", "")
     'def half(x):\\n    raise NotImplementedError("your turn")'
     """
-    kept, inside = [], False
+    try:
+        return split(code, YOUR_TURN)[0]
+    except PageError as error:
+        raise PageError(f"{where}: {error}") from None
+
+
+def split(code: str, placeholder: str) -> tuple[str, list[str]]:
+    """Return `code` with `placeholder` for each solution block, and the solutions.
+
+    Raises PageError where a line that begins a solution has no line that ends it, or the reverse.
+    """
+    kept, solutions, inside = [], [], False
     for line in code.split("\n"):
         mark = line.strip()
         if mark not in (BEGIN, END):
-            kept += [] if inside else [line]
+            (solutions[-1] if inside else kept).append(line)
             continue
         if inside == (mark == BEGIN):
-            raise PageError(f"{where}: {mark} without its partner")
+            raise PageError(f"{mark} without its partner")
         inside = mark == BEGIN
         if inside:
-            kept.append(line.replace(BEGIN, YOUR_TURN))
+            kept.append(line.replace(BEGIN, placeholder))
+            solutions.append([])
     if inside:
-        raise PageError(f"{where}: {BEGIN} without its partner")
-    return "\n".join(kept)
+        raise PageError(f"{BEGIN} without its partner")
+    return "\n".join(kept), ["\n".join(lines) for lines in solutions]
 
 
 def target(source: Path) -> Path:
