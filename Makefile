@@ -5,9 +5,7 @@ DATA ?=
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help setup reproduce test benchmark lint pages readme lock clean
-.PHONY: help setup reproduce test lint pages sheets readme lock clean
-.PHONY: help setup reproduce test lint pages book readme lock clean
+.PHONY: help setup reproduce test benchmark lint pages sheets book readme lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -54,6 +52,7 @@ pages: setup  ## bring notebooks/*.ipynb in step with notebooks/*.py
 
 sheets: setup  ## make the exercise sheets from the solved notebooks
 	python -m miewid_lib.sheets
+
 book: setup  ## the static book from reports/, in build/book; runs nothing again
 	python -m miewid_lib.book build/book
 
