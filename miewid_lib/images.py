@@ -124,16 +124,16 @@ def crops(table: DataFrame, root: Path, *, size_px: int) -> ndarray:
     return result
 
 
-def augment(photos, *, generator):
+def augment(photos, *, generator, rows=slice(None)):
     """Return `photos`, torch floats [B, 3, S, S] from 0 to 1, each varied by draws of its own.
 
     White corner; one of sharpen, grey, equalise; move; colours (constants above). No flip, no hue:
-    sides and colours are identity. `generator` is a torch.Generator; the input is not changed.
+    sides and colours are identity. `generator` is a torch.Generator; `rows`: return only these.
     """
     import torch
 
     draw = torch.rand((len(photos), 13), generator=generator, device=generator.device)
-    draw, photos = draw.to(photos.device, photos.dtype), photos.clone()
+    draw, photos = draw[rows].to(photos.device, photos.dtype), photos[rows].clone()
     down, across = ((torch.arange(n, device=photos.device) + 0.5) / n for n in photos.shape[2:])
     corner = down[:, None] / CORNER_HEIGHT + across / CORNER_WIDTH < 1  # [S, S]
     photos.masked_fill_((draw[:, 0] < CORNER_SHARE)[:, None, None, None] & corner, 1.0)

@@ -24,12 +24,13 @@ def starmap(function: Callable, jobs: Iterable[tuple], *, threads: int) -> list[
         return [function(*job) for job in jobs]
     from joblib import Parallel, delayed  # sends functions of a notebook, too (cloudpickle)
 
-    each = {"initializer": _settle, "initargs": (threads // n,)}
+    each = {"initializer": settle, "initargs": (threads // n,)}
     pool = Parallel(n_jobs=n, batch_size=1, pre_dispatch="all", **each)
     return pool(delayed(function)(*job) for job in jobs)
 
 
-def _settle(threads: int) -> None:
+def settle(threads: int) -> None:
+    """Give a worker process its threads, and let it end with the one that started it."""
     import torch
 
     torch.set_num_threads(threads)

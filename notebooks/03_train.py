@@ -58,6 +58,8 @@ scale = 51.96  # of the cosines before the softmax; published
 margin_min_rad = 0.2  # for the identity with most photos; published
 margin_max_rad = 0.3284  # for the identity with fewest; published
 precision = "bfloat16"  # of the network's own sums; measured faster than float32 here
+processes = 1  # that share each batch; on graphics cards, how many of them
+accumulate = 1  # parts in which a batch goes through, if it does not fit into memory
 efficientnetv2 = "tf_efficientnetv2_b0"  # chapter 8, from random weights as is its rival
 swinv2 = "swinv2_tiny_window8_256"  # chapter 8, of the shape below
 swinv2_shape = {"img_size": 72, "patch_size": 3, "window_size": 6, "embed_dim": 36}  # small
@@ -305,8 +307,8 @@ def train(run, run_seed: int) -> tuple[models.EmbeddingNet, pd.DataFrame]:
     longer = run.epochs / epochs
     stretched = schedule | {"ramp": round(ramp * longer), "decay": decay ** (1 / longer)}
     rates = training.learning_rates(run.epochs, **stretched)
-    options = {"batch_size": batch_size, "seed": run_seed, "precision": precision}
-    options |= {"rates": rates, "resume_in": ROOT / "build" / "checkpoints"}
+    options = {"batch_size": batch_size, "precision": precision, "accumulate": accumulate}
+    options |= {"seed": run_seed, "rates": rates, "resume_in": ROOT / "build" / "checkpoints"}
     rows = training.fit(net, head, crops[chosen], labels, **options)
     label = f"{run.run}, seed {run_seed}"
     log = pd.DataFrame(progress(rows, total=run.epochs, label=label))
@@ -315,14 +317,21 @@ def train(run, run_seed: int) -> tuple[models.EmbeddingNet, pd.DataFrame]:
 
 # %% [markdown]
 # A small network on two threads wastes a part of them waiting, so `starmap` gives each run one
-# thread and a process of its own, as many at once as there are threads. (A graphics card has
-# room for one.)
+# thread and a process of its own, as many at once as there are threads. A graphics card has room
+# for one run; where there are several cards, `spread` shares every batch out over `processes` of
+# them, with the same losses.
 
 # %%
-from miewid_lib import parallel
+from miewid_lib import distributed, parallel
 
 jobs = [(run, run_seed) for run_seed in run_seeds for run in plan.itertuples()]
-trained = parallel.starmap(train, jobs, threads=threads if device == "cpu" else 1)
+if processes > 1:
+    cards = {"processes": processes, "device": device, "threads": threads}
+    trained = [distributed.spread(train, *job, **cards) for job in jobs]
+else:
+    trained = parallel.starmap(train, jobs, threads=threads if device == "cpu" else 1)
+
+# %%
 nets = {(run.run, run_seed): net for (run, run_seed), (net, _) in zip(jobs, trained, strict=True)}
 log = pd.concat([log for _, log in trained], ignore_index=True)
 
