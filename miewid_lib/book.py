@@ -97,6 +97,9 @@ def collect(root: Path, folder: Path) -> None:
             if cell.cell_type == "markdown":
                 cell.source = relink(cell.source, known)
         page = pages.clean(page.cells)
+        for cell in page.cells:
+            if "alt" in cell.metadata:
+                cell.metadata["mystnb"] = {"image": {"alt": cell.metadata["alt"]}}
         pages.write(folder / f"{document}.ipynb", nbformat.writes(page) + "\n")
     if "explore" in known.values():
         shutil.copyfile(root / "reports" / "explorer.html", folder / "explorer.html")

@@ -24,6 +24,8 @@ INJECTED = "injected-parameters"  # papermill's tag of the cell with the values 
 def tangle(chapter: Path) -> str:
     """Return only the code cells (source and tags) in percent format: what a stage depends on."""
     nb = pages.clean(pages.code_cells(pages.read(chapter)))
+    for cell in nb.cells:
+        cell.metadata.pop("alt", None)  # words, no code
     return jupytext.writes(nb, fmt=pages.PERCENT | {"notebook_metadata_filter": "-all"})
 
 
@@ -51,7 +53,9 @@ def weave(chapter: Path, executed: Path) -> str:
     pages.refuse_unstable(page, executed)
     cells, rest = [], iter(done)
     for cell in prose.cells:
-        cells.append(next(rest) if cell.cell_type == "code" else cell)
+        if cell.cell_type == "code":
+            cell = NotebookNode(next(rest) | {"metadata": cell.metadata})
+        cells.append(cell)
         if "parameters" in pages.tags(cell):
             cells += _differing(page, literals(prose, chapter))
     return nbformat.writes(pages.clean(cells)) + "\n"

@@ -45,12 +45,15 @@ def tags(cell: NotebookNode) -> list[str]:
 
 
 def clean(cells: Iterable[NotebookNode]) -> NotebookNode:
-    """Return a notebook of `cells` with ids and counts by position, tags and outputs alone."""
+    """Return a notebook of `cells` with ids and counts by position, tags, `alt` and outputs alone.
+
+    `alt` says in words what the picture below a cell shows, for those who cannot see it.
+    """
     nb = new_notebook(metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}})
     nb.nbformat_minor = 5
     count = 0
     for position, cell in enumerate(cells):
-        kept = {"tags": tags(cell)} if tags(cell) else {}
+        kept = {key: cell.metadata[key] for key in ("tags", "alt") if cell.metadata.get(key)}
         new = NotebookNode(cell | {"id": f"cell-{position:03d}", "metadata": NotebookNode(kept)})
         if cell.cell_type == "code" and cell.execution_count is not None:
             count += 1
@@ -89,6 +92,8 @@ def _settled(output: NotebookNode, count: int, cell: NotebookNode) -> NotebookNo
         # An error the chapter means to show: the reader needs its message, not our folders.
         line = f"{output.ename}: {output.evalue}"
         return new_output("error", ename=output.ename, evalue=output.evalue, traceback=[line])
+    if (alt := cell.metadata.get("alt")) and "image/png" in output.get("data", {}):
+        return NotebookNode(output | {"metadata": {"image/png": {"alt": alt}}})
     return output
 
 

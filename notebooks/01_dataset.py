@@ -79,7 +79,7 @@ everything.groupby("source").agg(
     individuals=("individual", "nunique"),
 )
 
-# %%
+# %% alt="One photo as it came from the camera, a box drawn round each animal"
 from miewid_lib import figures, images
 
 busy = everything.dropna(subset="individual").groupby("image_path").size().idxmax()
@@ -125,7 +125,7 @@ album = named[named["identity"] == shown].sort_values("encounter")
 # %% [markdown]
 # One animal, one row an encounter. Within a row much more stays the same than the coat.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] alt="Crops of one animal, a row an encounter, with the same light in a row"
 rows = {
     f"encounter {i + 1}": [
         images.crop(images.load(photo_root / r.image_path), (r.x, r.y, r.w, r.h), size_px=size_px)
@@ -160,7 +160,7 @@ reasons.assign(all=reasons.sum(axis=1))
 # %% [markdown]
 # Look at a few of them. Would you have used these photos?
 
-# %%
+# %% alt="Photos that were dropped, one row for each reason"
 readable = dropped[~dropped["reason"].isin(["photo missing", "photo unreadable"])]
 examples = readable.groupby("reason").head(3)
 faulty = {reason: [] for reason in examples["reason"]}
@@ -214,7 +214,7 @@ print(inspect.getsource(images.crop))
 #
 # First the scenes, as they came out of the camera: four of each species.
 
-# %%
+# %% alt="Whole scenes before cropping, four photos of each species"
 shuffled = table.sample(frac=1, random_state=seed)
 scenes = shuffled.groupby("species").head(4).groupby("species")["image_path"]
 photos = {name: [images.load(photo_root / path) for path in some] for name, some in scenes}
@@ -231,7 +231,7 @@ crops.shape
 # A number alone would hide a wrong crop, so we look. One row a species, eight photos drawn at
 # random, different individuals side by side.
 
-# %%
+# %% alt="One row a species, eight crops each, different individuals side by side"
 rng = np.random.default_rng(seed)
 sheet = {
     species: list(crops[rng.choice(where, size=min(8, len(where)), replace=False)])
@@ -245,7 +245,7 @@ figures.photo_grid(sheet)
 #
 # ## How much is there of everyone?
 
-# %%
+# %% alt="Annotations and individuals of each species, and how unevenly photos are spread"
 figures.counts(table)
 
 # %% [markdown]

@@ -150,7 +150,7 @@ parts.groupby(["part", "reason"], dropna=False).size().rename("annotations").res
 kinds = parts["part"].where(parts["part"] != "test", "test unseen")
 parts["label"] = kinds.mask((parts["part"] == "test") & parts["seen"], "test seen")
 
-# %%
+# %% alt="One line an individual, a square a photo; whole encounters go to training or test"
 from miewid_lib import figures
 
 example = parts["species"].value_counts().index[0]
@@ -160,7 +160,7 @@ figures.split_diagram(parts[parts["species"] == example])
 # The same animals under the random split. Look for encounters with both colours: each of them is
 # the leak, made visible.
 
-# %%
+# %% alt="The same individuals split at random: both colours occur inside one encounter"
 naive["label"] = naive["part"].replace("test", "test seen")
 figures.split_diagram(naive[naive["species"] == example])
 

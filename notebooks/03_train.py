@@ -175,7 +175,7 @@ margins = losses.dynamic_margins(photos_each.to_numpy(), **limits)
 # The left picture shows the rule on our own training set, the right one how many identities there
 # are for each number of photos.
 
-# %%
+# %% alt="Margin falls with the number of photos; and the number of identities with so many"
 rule = pd.DataFrame({"photos": photos_each.to_numpy(), "margin": margins})
 rule = rule.groupby("photos")["margin"].agg(["first", "size"]).reset_index()
 figures.curves(rule, x="photos", y={"first": "margin in radians", "size": "identities"})
@@ -215,7 +215,7 @@ rates = pd.DataFrame({
 # %% [markdown]
 # The models of this book use `as_written`.
 
-# %%
+# %% alt="Learning rate by epoch, as written and as the public code ran it, twice as fast"
 lines = rates.rename_axis("epoch").reset_index().melt("epoch", var_name="stepping")
 figures.curves(lines, x="epoch", y={"value": "learning rate"}, hue="stepping")
 
@@ -226,7 +226,7 @@ figures.curves(lines, x="epoch", y={"value": "learning rate"}, hue="stepping")
 # and sometimes a corner is covered. Nothing is ever *mirrored*: a left flank turned into a right
 # one would teach the network that two identities are one. Here is one photo, eight times:
 
-# %%
+# %% alt="One crop eight times, each moved, turned, brightened or partly covered anew"
 from miewid_lib import images
 
 crops = np.load(need(ROOT / "data" / "crops.npz", made_by="01_dataset"))["crops"]
@@ -341,7 +341,7 @@ log = pd.concat([log for _, log in trained], ignore_index=True)
 # On the left the loss. In the middle the share of *training* photos that find their identity in
 # spite of the margin, on photos that were varied anew each time. On the right the learning rate.
 
-# %%
+# %% alt="Three curves by epoch, a line a run: loss, training top-1, learning rate"
 titles = {"loss": "loss", "top1": "training top-1 (with margin)", "lr": "learning rate"}
 figures.curves(log[log["seed"] == run_seeds[0]], x="epoch", y=titles, hue="run")
 

@@ -191,7 +191,7 @@ joint[["species", "n_identities", "n_queries", *percent]].round(3)
 # %% [markdown]
 # Now all four models; the species with most annotations stand at the bottom.
 
-# %%
+# %% alt="Top-1 of each species for four models with intervals; a mark for chance"
 from miewid_lib import charts, figures
 
 main = scores[scores["seed"] == "mean"]
@@ -216,7 +216,7 @@ answers = asked[joint_run].dropna(subset=["top1"])
 both = [answers[answers["top1"] == hit] for hit in (1, 0)]
 examples = [part.groupby("group").sample(1, random_state=seed).head(5) for part in both]
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] alt="Queries with their nearest photos, right ones green, wrong ones red"
 strips = []
 for q in pd.concat(examples)["query"]:
     found = neighbours[q][neighbours[q] >= 0]
@@ -250,7 +250,7 @@ wide.xs("mean", level="seed").groupby("model").agg(["mean", "size"]).round(3)
 # Two thousand dimensions cannot be drawn. t-SNE places photos on paper so that neighbours stay
 # neighbours; distances between far groups mean little. One dot a photo, first coloured by species.
 
-# %%
+# %% alt="Map of test photos by t-SNE, one dot a photo, coloured by species"
 from sklearn.manifold import TSNE
 
 sample = test.groupby("species").sample(frac=1, random_state=seed).groupby("species").head(40).index
@@ -263,7 +263,7 @@ figures.embedding_map(points, list(test["species"][sample]), title="species")
 # If the species part, remember that nobody named them: they are only classes that differ. Within
 # one species, colours are individuals, those with most test photos.
 
-# %%
+# %% alt="The same map for one species, coloured by individual"
 largest = test["species"].value_counts().index[0]
 known = test.loc[test["species"] == largest, "individual"].value_counts().index[:12]
 inside = test["individual"].where(test["species"] == largest)[sample].isin(known).to_numpy()

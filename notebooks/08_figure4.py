@@ -88,7 +88,7 @@ pd.DataFrame(costs).T
 # Both losses on the same axes. They may be compared here, since both networks sort the same photos
 # into the same identities.
 
-# %%
+# %% alt="Loss and training top-1 by epoch for EfficientNetV2 and Swin-V2"
 from miewid_lib import figures
 
 log = pd.read_csv(folder / "log.csv").rename(columns={"run": "network"})
@@ -152,7 +152,7 @@ scores = retrieval.species_scores(averaged, by="model", **options)
 scores["n_annotations"] = scores["species"].map(sizes)
 order = [name for name in sizes.index if name in set(scores["species"])]
 
-# %%
+# %% alt="Figure 4: top-1 by species for EfficientNetV2 and Swin-V2, and the difference"
 first = differences[differences["model_b"] == "swinv2"]
 rivals = ("swinv2", "efficientnetv2")
 figure = charts.dumbbell(scores, first, order=order, models=rivals, paper=paper)

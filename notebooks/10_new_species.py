@@ -103,7 +103,7 @@ counted[["train", "test"]].sum()
 # Four individuals of each newcomer, one photo each. Would you say that what a network knows of
 # the old species should help with these?
 
-# %%
+# %% alt="Four individuals of each newcomer species, one crop each"
 from miewid_lib import figures
 
 faces = table[in_train].groupby(["species", "individual"]).sample(1, random_state=seed)
@@ -143,7 +143,7 @@ sizes.T.rename_axis(["species", "share"]).unstack("share")
 # One newcomer, one photo an individual, a row a step. Each row repeats the one above and adds to
 # it.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] alt="The newcomer's individuals, each row adding to the one above"
 example = new[0]
 portraits = table[in_train & (species == example)].drop_duplicates("individual")
 portraits = dict(zip(portraits["individual"], crops[portraits.index], strict=True))
@@ -338,7 +338,7 @@ means[[*columns, "chance_top1", "top1", "top1_low", "top1_high"]].round(3)
 # each other. In the picture it is the level line, and each way has a line of its own. Look at their
 # height on the left, where a project starts, and at whether they meet on the right.
 
-# %%
+# %% alt="Score against the part of the new species that has arrived, one line a way"
 from miewid_lib import charts
 
 charts.growth(means)
@@ -391,7 +391,7 @@ words.pivot(index=["model_a", "model_b"], columns="share", values="verdict")
 # *training* photos is low and tells nothing. First the course of one newcomer's runs on the
 # smallest part; fine-tuning begins with its frozen epochs.
 
-# %%
+# %% alt="Loss and training top-1 by epoch for each way on the smallest part"
 log = about.merge(pd.concat(logs), on="run")
 log["epoch"] = log.groupby(["way", "share", "newcomer"]).cumcount()
 one = log[(log["newcomer"] == example) & (log["share"] == shares[0])]

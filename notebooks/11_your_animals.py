@@ -209,7 +209,7 @@ scores[["species", "n_animals", "n_known", "n_new", *ends]].round(3)
 checked = open_set.reliability(judged)
 checked.round(3)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] alt="Observed share of right candidates against the predicted probability"
 import matplotlib.pyplot as plt
 
 figure, ax = plt.subplots(figsize=(4.6, 4.2), layout="constrained")
@@ -244,7 +244,7 @@ shown = judged[(judged["draw"] == 0) & (judged["half"] == "evaluation")]
 shown = shown.groupby(["species", "known"]).sample(1, random_state=seed)
 ranked = review.offers(vectors, both, shown["query"].to_numpy(), catalogue, k=4)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] alt="Queries with ranked candidates and the decision: same animal or new"
 from miewid_lib import figures
 
 strips = []
@@ -269,7 +269,7 @@ answers
 # about, or here, where there are none, the questions above. Pairs that you rejected are not offered
 # again, and a name that you accept makes the photo part of the catalogue of the next run.
 
-# %%
+# %% alt="One question to a person: the photo asked about and the candidates offered"
 questions = np.arange(len(table), len(both)) if len(nameless) else shown["query"].to_numpy()
 known_rows = np.arange(len(table)) if len(nameless) else catalogue
 offered = review.offers(vectors, both, questions, known_rows)

@@ -106,7 +106,7 @@ counts.assign(photos=own["part"].value_counts())
 # Six of the animals, each in photos of several encounters. Find what stays the same from one photo
 # to the next; that, and nothing else, should be learned.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] alt="Six animals, one row each, in photos of several encounters"
 from miewid_lib import figures
 
 usual = own["individual"].value_counts().index[:6]
@@ -184,7 +184,7 @@ log = pd.DataFrame(log)
 # while the network still learns.) On the right is the validation as a field project would ask it:
 # the share of held-out photos whose nearest neighbour is the same animal.
 
-# %%
+# %% alt="Training and validation loss by epoch, and the validation top-1"
 losses = {"loss": "training", "validation_loss": "validation"}
 lines = log.rename(columns=losses).melt("epoch", list(losses.values()), "photos", "loss")
 lines["top1"] = lines["epoch"].map(log["validation_top1"])

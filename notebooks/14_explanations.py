@@ -155,7 +155,7 @@ middle = np.s_[size_px // 2 : size_px // 2 + window_px]
 painted = crops[first].copy()
 painted[middle, middle] = crops[first].mean(axis=(0, 1)).round()
 
-# %%
+# %% alt="The query, the query with one window painted over, and its match"
 from miewid_lib import figures
 
 changed = training.embed(net, painted[None])[0]
@@ -205,7 +205,7 @@ named = list(both.sort_values(ascending=False, kind="stable").index[:n_shown])
 drawn = asked[asked["species"].isin(named)].sample(frac=1, random_state=seed)
 drawn = drawn.groupby(["species", "top1"]).head(1).sort_values("top1", ascending=False)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] alt="Maps of what matches rest on, right ones left, wrong ones right"
 from miewid_lib import maps
 
 fine, shown = {"window_px": window_px, "step_px": step_px}, {}
@@ -287,7 +287,7 @@ if known:
     queries["background replaced"] = np.stack([explanations.on_background(*m) for m in moved])
     queries["background only"] = behind
 
-# %%
+# %% alt="Queries as they are, with the animal taken out, and before another background"
 examples = [test.index[test["species"] == name][0] for name in named]
 figures.photo_grid({name: list(photos[examples]) for name, photos in queries.items()})
 

@@ -77,7 +77,9 @@ def test_every_picture_has_words(site):
         picture for text in pages_of(site).values() for picture in re.findall(r"<img [^>]*>", text)
     ]
     assert len(pictures) > 20
-    assert not [picture for picture in pictures if not re.search(r'alt="[^"]+"', picture)]
+    words = [html.unescape(re.search(r'alt="([^"]*)"', picture)[1]) for picture in pictures]
+    assert not [alt for alt in words if len(alt) < 20 or alt.endswith((".png", ".jpeg"))]
+    assert len(set(words)) == len(words), "two pictures in the same words"
 
 
 def test_formulas_are_drawn_without_a_script(site):

@@ -173,6 +173,21 @@ def test_weave_joins_todays_prose_and_shows_differing_values_only(printed):
     assert "step 2" in str(woven.cells[4].outputs)
 
 
+def test_words_of_a_picture_reach_the_page_and_are_no_code(printed):
+    folder, _ = printed
+    image = nbformat.v4.new_output("display_data", {"image/png": "aGk="})
+    page = nbformat.read(folder / "executed/01_toy-single.ipynb", as_version=4)
+    cell = next(cell for cell in pages.code_cells(page) if "counting" in cell.source)
+    cell.outputs.append(image)
+    nbformat.write(page, folder / "drawn.ipynb")
+    chapter = folder / "told.py"
+    chapter.write_text(CHAPTER.replace("# %%\nimport os", '# %% alt="Three steps"\nimport os'))
+    assert tangle(chapter) == tangle(folder / "01_toy.py")
+    woven = nbformat.reads(weave(chapter, folder / "drawn.ipynb"), as_version=4)
+    drawn = next(c for c in woven.cells if c.metadata.get("alt")).outputs[-1]
+    assert drawn.metadata == {"image/png": {"alt": "Three steps"}}
+
+
 def test_weave_drops_values_equal_to_the_defaults(printed):
     folder, _ = printed
     page = (folder / "executed/01_toy-single.ipynb").read_text()

@@ -179,3 +179,14 @@ def library_stages() -> list[tuple[str, dict[str, Any]]]:
 def test_stage_of_a_module_depends_on_the_code_it_imports(module, stage):
     code = {path for path in stage["deps"] if path.endswith(".py")}
     assert code == library_files(f"import {module}")
+
+
+@pytest.mark.parametrize(
+    "woven", sorted((ROOT / "reports/notebooks").glob("*.ipynb")), ids=lambda path: path.stem
+)
+def test_every_picture_has_a_text_alternative(woven):
+    page = pages.read(woven)
+    drawn = [output for cell in pages.code_cells(page) for output in cell.outputs]
+    drawn = [output for output in drawn if "image/png" in output.get("data", {})]
+    said = [output.metadata.get("image/png", {}).get("alt", "") for output in drawn]
+    assert all(len(words) > 20 for words in said) and len(set(said)) == len(said)
