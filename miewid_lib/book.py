@@ -93,13 +93,8 @@ def collect(root: Path, folder: Path) -> None:
             page.cells = [new for cell in page.cells for new in _exercise(cell)]
         else:
             continue
-        for cell in page.cells:
-            if cell.cell_type == "markdown":
-                cell.source = relink(cell.source, known)
         page = pages.clean(page.cells)
-        for cell in page.cells:
-            if "alt" in cell.metadata:
-                cell.metadata["mystnb"] = {"image": {"alt": cell.metadata["alt"]}}
+        page.cells = [_bound(cell, known) for cell in page.cells]
         pages.write(folder / f"{document}.ipynb", nbformat.writes(page) + "\n")
     if "explore" in known.values():
         shutil.copyfile(root / "reports" / "explorer.html", folder / "explorer.html")
@@ -113,6 +108,16 @@ def collect(root: Path, folder: Path) -> None:
     for place, words in zip(PLACES, (*_doors(known), _contents(known)), strict=True):
         text = text.replace(f"<!-- {place} -->", words)
     pages.write(index, text)
+
+
+def _bound(cell: NotebookNode, known: dict[str, str]) -> NotebookNode:
+    """Return a cell whose links lead to pages of the book, and whose picture has its words."""
+    if cell.cell_type == "markdown":
+        return NotebookNode(cell | {"source": relink(cell.source, known)})
+    if alt := cell.metadata.get("alt"):
+        metadata = cell.metadata | {"mystnb": {"image": {"alt": alt}}}
+        return NotebookNode(cell | {"metadata": NotebookNode(metadata)})
+    return cell
 
 
 def _exercise(cell: NotebookNode) -> list[NotebookNode]:
