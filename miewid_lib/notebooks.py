@@ -18,6 +18,7 @@ from miewid_lib.errors import MiewidError, PageError
 from miewid_lib.execution import run, settle_process
 from miewid_lib.parameters import literals, merge
 
+SHEETS = "](exercises/"  # a link of a chapter, which lies one folder deeper when woven
 INJECTED = "injected-parameters"  # papermill's tag of the cell with the values of one run
 
 
@@ -55,6 +56,8 @@ def weave(chapter: Path, executed: Path) -> str:
     for cell in prose.cells:
         if cell.cell_type == "code":
             cell = NotebookNode(next(rest) | {"metadata": cell.metadata})
+        else:
+            cell.source = cell.source.replace(SHEETS, "](../../notebooks/exercises/")
         cells.append(cell)
         if "parameters" in pages.tags(cell):
             cells += _differing(page, literals(prose, chapter))

@@ -292,4 +292,6 @@ np.savez(ROOT / "data" / "crops.npz", crops=crops, annotation_id=list(table["ann
 # out of `lateral`. What happens to the number of photos each identity has, and what would the
 # network now be asked to learn? (3) Find the animal with the most encounters and lay out its album.
 #
+# With hints and checks: [the sheet of chapter 1](exercises/sheets/01_dataset.ipynb).
+#
 # Next: [2 · Who is seen, who is new](02_split.ipynb)

@@ -230,4 +230,6 @@ annotations.write(parts.drop(columns="label"), ROOT / "data" / "split.csv")
 # animals have now? (2) Replace the thumbnails by the mean colour of each crop. What is left once
 # the own encounter is out? (3) What happens to `achieved` when you ask for `train_share = 0.9`?
 #
+# With hints and checks: [the sheet of chapter 2](exercises/sheets/02_split.ipynb).
+#
 # Next: [3 · One embedding for all species](03_train.ipynb)

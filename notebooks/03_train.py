@@ -408,4 +408,6 @@ log.round(6).to_csv(folder / "log.csv", index=False)
 # most? (2) Plot the cosine against the angle with and without margin, from 0° to 180°. (3) Train
 # with `n_subcenters = 1`. How many steps does it take to reach the same loss?
 #
+# With hints and checks: [the sheet of chapter 3](exercises/sheets/03_train.ipynb).
+#
 # Next: [4 · Asking one photo against the rest](04_evaluate.ipynb)

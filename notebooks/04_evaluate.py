@@ -344,4 +344,6 @@ text = json.dumps(metrics.to_dict(orient="index"), indent=2)
 # Euclidean distance of unnormalised vectors. (3) How does chance change if the database holds only
 # photos of the same side?
 #
+# With hints and checks: [the sheet of chapter 4](exercises/sheets/04_evaluate.ipynb).
+#
 # Next: [5 · One model for all, or one a species?](05_figure1.ipynb)

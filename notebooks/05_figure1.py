@@ -210,4 +210,6 @@ text = json.dumps({"multispecies_minus": numbers}, indent=2)
 # to doubt it? (2) Draw the figure for top-5. (3) Repeat the bootstrap with ten other seeds. How
 # much do the ends of the interval move, and how does `n_bootstrap` change that?
 #
+# With hints and checks: [the sheet of chapter 5](exercises/sheets/05_figure1.ipynb).
+#
 # Next: [6 · A species nobody trained on](06_figure2.ipynb)

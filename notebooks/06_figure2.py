@@ -237,4 +237,6 @@ text = json.dumps(numbers, indent=2) + "\n"
 # out, embed it with `evaluation.embed`, and find out from retrieval strips as in chapter 4 what the
 # network looks at.
 #
+# With hints and checks: [the sheet of chapter 6](exercises/sheets/06_figure2.ipynb).
+#
 # Next: [7 · How many photos does a catalogue need?](07_figure3.ipynb)

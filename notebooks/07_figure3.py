@@ -263,4 +263,6 @@ text = json.dumps(points.to_dict(orient="index"), indent=2) + "\n"
 # that more queries enter on the left. Which way does the curve bend now?
 # (3) Which is worth more in a catalogue, a second photo of each animal or twice as many animals?
 #
+# With hints and checks: [the sheet of chapter 7](exercises/sheets/07_figure3.ipynb).
+#
 # Next: [8 · Two kinds of backbone](08_figure4.ipynb)

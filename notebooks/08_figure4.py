@@ -205,4 +205,6 @@ text = json.dumps(numbers.round(4).to_dict(orient="index"), indent=2) + "\n"
 # its cost, and what to its score? (3) Why would a fin with notches be a hard case for large
 # patches?
 #
+# With hints and checks: [the sheet of chapter 8](exercises/sheets/08_figure4.ipynb).
+#
 # Next: [9 · Against public models](09_public_models.ipynb)

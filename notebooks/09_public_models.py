@@ -192,4 +192,6 @@ text = json.dumps(metrics.to_dict(orient="index"), indent=2) + "\n"
 # every network photos of one size. Whom does that favour? (3) What would you need to call the
 # difference on a single species certain?
 #
+# With hints and checks: [the sheet of chapter 9](exercises/sheets/09_public_models.ipynb).
+#
 # Next: [10 · A new species arrives](10_new_species.ipynb)

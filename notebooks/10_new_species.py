@@ -496,4 +496,6 @@ per_query[columns].to_csv(ROOT / "data" / "new_species.csv", index=False)
 # forgetting? (3) Let another part arrive (`arriving = 2`). Does your advice to a field project
 # change?
 #
+# With hints and checks: [the sheet of chapter 10](exercises/sheets/10_new_species.ipynb).
+#
 # Next: [11 · Your animals](11_your_animals.ipynb)

@@ -330,4 +330,6 @@ text = json.dumps(metrics.to_dict(orient="index"), indent=2) + "\n"
 # part as well. Which numbers rise, and why may you not report them? (3) Set `seed` to three other
 # values. Do the thresholds move more than the intervals are wide?
 #
+# With hints and checks: [the sheet of chapter 11](exercises/sheets/11_your_animals.ipynb).
+#
 # Next: [12 · What replicates?](12_claims.ipynb)

@@ -274,3 +274,5 @@ counted = verdicts["verdict"].value_counts().sort_index().to_dict()
 # verdict changes? (2) Make one claim of
 # your own from the columns of `per_query`, and judge it. (3) `dvc exp run -S photos.seed=8` draws
 # another herd and runs the whole book on it: which verdicts stay?
+#
+# With hints and checks: [the sheet of chapter 12](exercises/sheets/12_claims.ipynb).

@@ -295,4 +295,6 @@ assert all(torch.equal(best[key], value) for key, value in tuned.state_dict().it
 # `epochs`. Where does the validation curve turn, and is the kept epoch the same? (3) Set `folder`
 # to photos of your own.
 #
+# With hints and checks: [the sheet of chapter 13](exercises/sheets/13_finetune.ipynb).
+#
 # Back to: [10 · A new species arrives](10_new_species.ipynb)

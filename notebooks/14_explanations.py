@@ -379,3 +379,5 @@ numbers = means[columns].to_dict(orient="index")
 # **Exercises.** (1) Halve `n_windows`. Which map is easier to read, and which would you trust? (2)
 # Paint with black instead of the mean colour. What changes for the dark species? (3) Give the
 # database a new background too, another one for each photo. (4) Ask for `top5` in `compare`.
+#
+# With hints and checks: [the sheet of chapter 14](exercises/sheets/14_explanations.ipynb).

@@ -53,6 +53,12 @@ def test_measures_of_a_solved_notebook(source):
 
 
 @by_name
+def test_the_chapter_leads_to_its_sheet(source):
+    link = f"]({sheets.target(source).relative_to(sheets.SOURCES.parent).as_posix()})"
+    assert link in (ROOT / "notebooks" / source.name).read_text()
+
+
+@by_name
 def test_sheet_fails_at_its_first_exercise_and_nowhere_before(source):
     solved = [cell.source for cell in pages.code_cells(pages.read(source))]
     first = next(i for i, code in enumerate(solved) if sheets.BEGIN in code)

@@ -161,12 +161,14 @@ def test_executed_page_has_positional_ids_and_no_clock(printed):
 def test_weave_joins_todays_prose_and_shows_differing_values_only(printed):
     folder, _ = printed
     chapter = folder / "edited.py"
-    chapter.write_text(CHAPTER.replace("What does it do?", "A better sentence."))
+    sentence = "A better sentence, [a sheet](exercises/sheets/01.ipynb)."
+    chapter.write_text(CHAPTER.replace("What does it do?", sentence))
     woven = nbformat.reads(weave(chapter, folder / "executed/01_toy-single.ipynb"), as_version=4)
     nbformat.validate(woven)
     kinds = [cell.cell_type for cell in woven.cells]
     assert kinds == ["markdown", "code", "code", "markdown", "code", "code", "code", "markdown"]
-    assert woven.cells[3].source == "A better sentence."
+    from_reports = sentence.replace("exercises", "../../notebooks/exercises", 1)
+    assert woven.cells[3].source == from_reports
     assert woven.cells[2].source == "# Values of this run\nrate = 0.001\nmodel = 'single'"
     assert woven.cells[2].metadata.tags == ["injected-parameters"]
     assert [c.execution_count for c in pages.code_cells(woven)] == [1, 2, 3, 4, 5]
