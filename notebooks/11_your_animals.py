@@ -35,6 +35,7 @@ threads = 2  # of torch; fixed, because the last bits of a sum depend on it
 lateral = ["plains zebra", "giraffe", "tiger", "leopard", "brown trout"]  # sides differ
 min_side_px = 24  # smaller boxes hold too little coat to know anyone by
 folder = ""  # your own photos; empty: those of the book
+public = ""  # class of wildlife-datasets that reads the folder; empty: none
 species = ""  # of plain folders, which do not say it
 decisions_csv = ""  # file of what you decided before; empty: nothing yet
 model = "data/models/multispecies"  # folder of a network of chapter 3
@@ -49,17 +50,38 @@ n_bootstrap = 1000  # resamples behind each interval
 # `Ann/day 2/7.jpg` where you know the encounters), or `annotations.csv` or `annotations.json` as
 # the README describes. Photos beside the folders are of animals that you do not know yet.
 #
+# A *public data set* does as well, by the name of its class in the package wildlife-datasets: it is
+# read with what is known of it here, sides and sightings above all. `wildlife.download` fetches one
+# into `folder`; it refuses what is large unless told how large it may be. Read the licence first.
+
+# %%
+import pandas as pd
+
+from miewid_lib.sources.known import KNOWN
+
+shown = ["species", "lateral", "viewpoint", "encounter", "licence", "download_mb"]
+sets = pd.DataFrame(KNOWN.values(), index=list(KNOWN))[shown].astype(object)
+sets.where(sets.notna(), "none stated")
+
+# %% [markdown]
+# Columns: which column or part of the file name tells the side and the sighting, what the licence
+# allows, and megabytes. Without a stated licence nothing is granted, however easy the download.
+#
 # Without a folder the page takes the photos of all animals that no network of this book was
 # trained on. Animals that the network knows from its training would look easier than yours are.
 
 # %%
 from miewid_lib import annotations
 from miewid_lib.paths import ROOT, need
-from miewid_lib.sources import folders
+from miewid_lib.sources import folders, wildlife
 
 if folder:
     photo_root = ROOT / folder
-    everything = folders.read_any(photo_root, species=species)
+    if public:
+        everything = wildlife.read(public, photo_root)
+        lateral = [k.species for name, k in KNOWN.items() if name == public and k.lateral]
+    else:
+        everything = folders.read_any(photo_root, species=species)
 else:
     photo_root = need(ROOT / "data" / "photos", made_by="dvc repro data/dvc.yaml:photos")
     split = annotations.read(need(ROOT / "data" / "split.csv", made_by="02_split"))
@@ -75,8 +97,6 @@ else:
 # coarse light and dark of a photo, which survives saving and shrinking.
 
 # %%
-import pandas as pd
-
 from miewid_lib import checkup
 
 pd.set_option("display.max_colwidth", 60)

@@ -263,3 +263,27 @@ def test_wrong_names_and_folders_are_one_line(tmp_path):
             wildlife.read(name, tmp_path)
     with pytest.raises(AnnotationError, match="no such folder for NyalaData"):
         wildlife.read("NyalaData", tmp_path / "absent")
+
+
+def test_a_large_download_is_refused_with_size_and_licence(tmp_path, monkeypatch):
+    fetched = []
+
+    class Small:
+        @classmethod
+        def get_data(cls, root):
+            fetched.append(root)
+            if len(fetched) > 1:
+                raise OSError("no route\nto host")
+
+    monkeypatch.setattr(wildlife, "_class", lambda name: Small)
+    with pytest.raises(AnnotationError, match="ATRW: 1760 MB, Attribution-NonCommercial"):
+        wildlife.download("ATRW", tmp_path)
+    with pytest.raises(AnnotationError, match="Giraffes: 1719 MB, no licence stated"):
+        wildlife.download("Giraffes", tmp_path)
+    with pytest.raises(AnnotationError, match="Elsewhere: unknown size"):
+        wildlife.download("Elsewhere", tmp_path, up_to_mb=10**5)
+    assert not fetched
+    wildlife.download("MacaqueFaces", tmp_path)
+    assert fetched == [str(tmp_path)]
+    with pytest.raises(AnnotationError, match=r"failed \(OSError: no route\)"):
+        wildlife.download("ATRW", tmp_path, up_to_mb=1760)

@@ -4,7 +4,9 @@ import difflib
 import json
 import os
 import re
+import tarfile
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from miewid_lib.sources.known import KNOWN, Known
 EXTRA = "wildlife-datasets>=1.0.8,<1.0.9"  # later releases are under the AGPL
 _UP = {"top": "up"}  # seen from above, in our words
 _LAYOUT = (OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
+_DOWNLOAD = (RuntimeError, ImportError, zipfile.BadZipFile, tarfile.TarError)  # OSError is above
 
 
 def read(name: str, root: Path) -> DataFrame:
@@ -40,6 +43,26 @@ def read(name: str, root: Path) -> DataFrame:
         raise AnnotationError(f"{root}: not laid out as {name} expects ({reason})") from error
     animals = sorted(getattr(dataset, "summary", {}).get("animals", ()))
     return convert(frame, name, root, species=animals[0] if len(animals) == 1 else None)
+
+
+def download(name: str, root: Path, *, up_to_mb: int = 1000) -> None:
+    """Download the data set of class `name` into the folder `root`, with its own code.
+
+    A set that is known to be larger than `up_to_mb`, or of unknown size, is refused with its size
+    and licence, so that nobody fills a disk by a line of code. Photos keep their own terms. Raises
+    AnnotationError, also where the download fails.
+    """
+    dataset, known = _class(name), KNOWN.get(name)
+    size_mb = known.download_mb if known else None
+    if size_mb is None or size_mb > up_to_mb:
+        size = "unknown size" if size_mb is None else f"{size_mb} MB"
+        licence = (known.licence if known else None) or "no licence stated"
+        raise AnnotationError(f"{name}: {size}, {licence}; pass up_to_mb={size_mb or 10**6}")
+    try:
+        dataset.get_data(str(root))
+    except (*_LAYOUT, *_DOWNLOAD) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise AnnotationError(f"{name}: the download failed ({reason})") from error
 
 
 def convert(frame: DataFrame, name: str, root: Path, *, species: str | None = None) -> DataFrame:
