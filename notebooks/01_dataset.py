@@ -125,7 +125,7 @@ album = named[named["identity"] == shown].sort_values("encounter")
 # %% [markdown]
 # One animal, one row an encounter. Within a row much more stays the same than the coat.
 
-# %% tags=["hide-input"] alt="Crops of one animal, a row an encounter, with the same light in a row"
+# %% alt="Crops of one animal, a row an encounter, with the same light in a row" tags=["hide-input"]
 rows = {
     f"encounter {i + 1}": [
         images.crop(images.load(photo_root / r.image_path), (r.x, r.y, r.w, r.h), size_px=size_px)

@@ -216,7 +216,7 @@ answers = asked[joint_run].dropna(subset=["top1"])
 both = [answers[answers["top1"] == hit] for hit in (1, 0)]
 examples = [part.groupby("group").sample(1, random_state=seed).head(5) for part in both]
 
-# %% tags=["hide-input"] alt="Queries with their nearest photos, right ones green, wrong ones red"
+# %% alt="Queries with their nearest photos, right ones green, wrong ones red" tags=["hide-input"]
 strips = []
 for q in pd.concat(examples)["query"]:
     found = neighbours[q][neighbours[q] >= 0]

@@ -143,7 +143,7 @@ sizes.T.rename_axis(["species", "share"]).unstack("share")
 # One newcomer, one photo an individual, a row a step. Each row repeats the one above and adds to
 # it.
 
-# %% tags=["hide-input"] alt="The newcomer's individuals, each row adding to the one above"
+# %% alt="The newcomer's individuals, each row adding to the one above" tags=["hide-input"]
 example = new[0]
 portraits = table[in_train & (species == example)].drop_duplicates("individual")
 portraits = dict(zip(portraits["individual"], crops[portraits.index], strict=True))

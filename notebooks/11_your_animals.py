@@ -57,6 +57,8 @@ n_bootstrap = 1000  # resamples behind each interval
 # %%
 import pandas as pd
 
+from miewid_lib.paths import ROOT, need
+from miewid_lib.sources import folders, wildlife
 from miewid_lib.sources.known import KNOWN
 
 shown = ["species", "lateral", "viewpoint", "encounter", "licence", "download_mb"]
@@ -72,16 +74,13 @@ sets.where(sets.notna(), "none stated")
 
 # %%
 from miewid_lib import annotations
-from miewid_lib.paths import ROOT, need
-from miewid_lib.sources import folders, wildlife
 
-if folder:
-    photo_root = ROOT / folder
-    if public:
-        everything = wildlife.read(public, photo_root)
-        lateral = [k.species for name, k in KNOWN.items() if name == public and k.lateral]
-    else:
-        everything = folders.read_any(photo_root, species=species)
+photo_root = ROOT / folder
+if public:
+    everything = wildlife.read(public, photo_root)
+    lateral = [k.species for name, k in KNOWN.items() if name == public and k.lateral]
+elif folder:
+    everything = folders.read_any(photo_root, species=species)
 else:
     photo_root = need(ROOT / "data" / "photos", made_by="dvc repro data/dvc.yaml:photos")
     split = annotations.read(need(ROOT / "data" / "split.csv", made_by="02_split"))
@@ -229,7 +228,7 @@ scores[["species", "n_animals", "n_known", "n_new", *ends]].round(3)
 checked = open_set.reliability(judged)
 checked.round(3)
 
-# %% tags=["hide-input"] alt="Observed share of right candidates against the predicted probability"
+# %% alt="Observed share of right candidates against the predicted probability" tags=["hide-input"]
 import matplotlib.pyplot as plt
 
 figure, ax = plt.subplots(figsize=(4.6, 4.2), layout="constrained")
@@ -264,7 +263,7 @@ shown = judged[(judged["draw"] == 0) & (judged["half"] == "evaluation")]
 shown = shown.groupby(["species", "known"]).sample(1, random_state=seed)
 ranked = review.offers(vectors, both, shown["query"].to_numpy(), catalogue, k=4)
 
-# %% tags=["hide-input"] alt="Queries with ranked candidates and the decision: same animal or new"
+# %% alt="Queries with ranked candidates and the decision: same animal or new" tags=["hide-input"]
 from miewid_lib import figures
 
 strips = []

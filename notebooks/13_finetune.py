@@ -106,7 +106,7 @@ counts.assign(photos=own["part"].value_counts())
 # Six of the animals, each in photos of several encounters. Find what stays the same from one photo
 # to the next; that, and nothing else, should be learned.
 
-# %% tags=["hide-input"] alt="Six animals, one row each, in photos of several encounters"
+# %% alt="Six animals, one row each, in photos of several encounters" tags=["hide-input"]
 from miewid_lib import figures
 
 usual = own["individual"].value_counts().index[:6]

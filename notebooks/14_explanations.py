@@ -205,7 +205,7 @@ named = list(both.sort_values(ascending=False, kind="stable").index[:n_shown])
 drawn = asked[asked["species"].isin(named)].sample(frac=1, random_state=seed)
 drawn = drawn.groupby(["species", "top1"]).head(1).sort_values("top1", ascending=False)
 
-# %% tags=["hide-input"] alt="Maps of what matches rest on, right ones left, wrong ones right"
+# %% alt="Maps of what matches rest on, right ones left, wrong ones right" tags=["hide-input"]
 from miewid_lib import maps
 
 fine, shown = {"window_px": window_px, "step_px": step_px}, {}
