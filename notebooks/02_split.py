@@ -223,8 +223,8 @@ annotations.write(parts.drop(columns="label"), ROOT / "data" / "split.csv")
 # test animals are new.
 #
 # **Differences from the paper.** The rules are those of the paper; roles by lot and whole
-# encounters in both parts are ours. There is no validation part, as in the paper: settings were tried
-# on further splits of the training part alone.
+# encounters in both parts are ours. There is no validation part, as in the paper: settings were
+# tried on further splits of the training part alone.
 #
 # **Exercises.** (1) Set `order` to `by_size` and run this page. How many photos do the unseen
 # animals have now? (2) Replace the thumbnails by the mean colour of each crop. What is left once
