@@ -39,11 +39,13 @@ def pair(chapter: Path) -> str:
     return nbformat.writes(nb) + "\n"
 
 
-def weave(chapter: Path, executed: Path) -> str:
+def weave(chapter: Path, executed: Path, repository: str = "") -> str:
     """Return today's prose joined with the outputs of the executed page.
 
-    Values of the run that differ from the parameters cell are shown below it. Raises PageError
-    where the page was made by other code, did not run to its end, or holds paths or addresses.
+    Where the address of the `repository` is given, a first cell fetches the book if it is not
+    there: a page that Colab opens comes alone. Values of the run that differ from the parameters
+    cell are shown below it. Raises PageError where the page was made by other code, did not run to
+    its end, or holds paths or addresses.
     """
     prose, page = pages.read(chapter), pages.read(executed)
     done = [cell for cell in pages.code_cells(page) if INJECTED not in pages.tags(cell)]
@@ -52,7 +54,9 @@ def weave(chapter: Path, executed: Path) -> str:
     if failure := pages.failure(page):
         raise PageError(f"{executed}: {failure}")
     pages.refuse_unstable(page, executed)
-    cells, rest = [], iter(done)
+    stage = chapter.stem.partition("_")[2]
+    cells = [pages.fetching(repository, stage)] if repository else []
+    rest = iter(done)
     for cell in prose.cells:
         if cell.cell_type == "code":
             cell = NotebookNode(next(rest) | {"metadata": cell.metadata})
@@ -125,7 +129,9 @@ def _weave(args: argparse.Namespace) -> None:
         chapter, colons, executed = joint.partition("::")
         if not colons:
             raise PageError(f"{joint}: write CHAPTER.py::EXECUTED.ipynb")
-        texts[Path(chapter).with_suffix(".ipynb").name] = weave(Path(chapter), Path(executed))
+        texts[Path(chapter).with_suffix(".ipynb").name] = weave(
+            Path(chapter), Path(executed), args.repository
+        )
     for stale in args.folder.glob("*.ipynb"):
         stale.unlink()
     for name, text in texts.items():
@@ -159,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("weave", help="join prose and executed pages, the folder is rewritten")
     verb.set_defaults(do=_weave)
     verb.add_argument("folder", type=Path)
+    verb.add_argument("--repository", default="", help="address of the book, for pages on Colab")
     verb.add_argument("joints", nargs="+", metavar="CHAPTER.py::EXECUTED.ipynb")
     verb = verbs.add_parser("pair", help="write the .ipynb beside each chapter")
     verb.set_defaults(do=_pair)

@@ -7,13 +7,24 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from miewid_lib.errors import PageError
 from miewid_lib.paths import ROOT
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 PERCENT = {"extension": ".py", "format_name": "percent"}
+FETCH = """# On Colab and the like: fetch the book and what this page needs; elsewhere do nothing.
+import os
+import sys
+from importlib.util import find_spec
+
+if find_spec("miewid_lib") is None:
+    !git clone -q {repository} book
+    sys.path.insert(0, os.path.abspath("book"))
+    %pip install -q -r book/requirements.txt
+    !cd book && {{sys.executable}} -m dvc repro {stage}
+    %cd -q book/notebooks"""
 
 
 def read(path: Path) -> NotebookNode:
@@ -61,6 +72,12 @@ def clean(cells: Iterable[NotebookNode]) -> NotebookNode:
             new.outputs = [_settled(output, count, cell) for output in cell.outputs]
         nb.cells.append(new)
     return nb
+
+
+def fetching(repository: str, stage: str) -> NotebookNode:
+    """Return the cell that fetches the book and runs what the page of `stage` needs."""
+    source = FETCH.format(repository=repository, stage=stage)
+    return new_code_cell(source, metadata={"tags": ["remove-cell"]})
 
 
 def failure(nb: NotebookNode) -> str | None:

@@ -4,11 +4,13 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 
 import yaml
 from packaging.specifiers import SpecifierSet
 
+from miewid_lib import pages
 from miewid_lib.paths import ROOT
 
 BINDER = ROOT / ".binder"
@@ -45,3 +47,52 @@ def test_dev_container_sets_up_with_a_make_target():
     assert interpreter.endswith(
         "/" + re.search(r"^VENV \?= (\S+)$", makefile, re.MULTILINE)[1] + "/bin/python"
     )
+
+
+ALONE = """
+import sys, importlib.util
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import register_line_magic
+
+shell = InteractiveShell.instance()
+told = []
+shell.register_magic_function(told.append, "line", "pip")
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if {absent} and name == "miewid_lib" else real(name)
+done = shell.run_cell(sys.stdin.read())
+done.raise_error()
+import os
+print("", os.getcwd(), told, sys.path[0], sep="\\n")
+"""
+
+
+def test_a_page_that_comes_alone_fetches_the_book(tmp_path):
+    """The packages themselves are not installed again: what pip is told is looked at."""
+    book, alone = tmp_path / "origin", tmp_path / "alone"
+    for folder in (book / "notebooks", book / "miewid_lib", alone, alone / "runtime"):
+        folder.mkdir(parents=True)
+    (book / "requirements.txt").touch()
+    (book / "notebooks" / "keep").touch()
+    (book / "miewid_lib" / "__init__.py").write_text("")
+    (book / "dvc.yaml").write_text("stages: {figure1: {cmd: touch made}}")
+    for words in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", "-C", book, *words], check=True)
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "-C", book, *who, "commit", "-qm", "book"], check=True)
+    cell = pages.fetching(book.as_uri(), "figure1")
+    for absent in (False, True):
+        done = subprocess.run(
+            [sys.executable, "-c", ALONE.format(absent=absent)],
+            input=cell.source,
+            cwd=alone,
+            env=os.environ | {"IPYTHONDIR": str(alone / "runtime")},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        *_, place, told, first = done.stdout.splitlines()
+        if absent:
+            assert place == str(alone / "book" / "notebooks") and first == str(alone / "book")
+            assert told == "['install -q -r book/requirements.txt']"
+        else:
+            assert place == str(alone) and told == "[]" and not (alone / "book").exists()
