@@ -1,4 +1,4 @@
-"""Checkpoints of a training run that may be killed: safetensors, keyed by all that decides it."""
+"""Checkpoints of a run that may be killed, and marks of finished ones; keyed by what decides it."""
 
 import hashlib
 import inspect
@@ -6,26 +6,58 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from miewid_lib import depthwise, images, losses, models
+from miewid_lib import depthwise, distributed, images, losses, models, retrieval, similarity
+
+DONE = "key.txt"
+
+
+def digest(*facts) -> str:
+    """Name of what `facts` decide: arrays, tables, files (Path) and settings, and the code of ours.
+
+    The versions of torch and the number of its threads are facts, too.
+    """
+    from miewid_lib import evaluation, training
+
+    found = hashlib.sha256(f"{torch.__version__} {torch.get_num_threads()}".encode())
+    for module in (depthwise, distributed, images, losses, models, retrieval, similarity):
+        found.update(inspect.getsource(module).encode())
+    for module in (evaluation, training):
+        found.update(inspect.getsource(module).encode())
+    for fact in facts:
+        found.update(_content(fact))
+    return found.hexdigest()[:32]
+
+
+def _content(fact: object) -> bytes:
+    if isinstance(fact, np.ndarray):
+        return f"{fact.dtype} {fact.shape}".encode() + np.ascontiguousarray(fact).tobytes()
+    if isinstance(fact, pd.DataFrame):
+        return fact.to_csv().encode()
+    return fact.read_bytes() if isinstance(fact, Path) else f"{fact!r};".encode()
 
 
 def run_key(system: nn.Module, crops: np.ndarray, *settings) -> str:
-    """Name of a run: a digest of everything that determines its weights, the code included."""
-    from miewid_lib import training
+    """Name of a training run: the digest of its first weights, its photos and its settings."""
+    weights = [tensor.cpu().contiguous().numpy() for tensor in system.state_dict().values()]
+    plain = [s.tolist() if hasattr(s, "tolist") else s for s in settings]
+    return digest(crops, *weights, plain)
 
-    digest = hashlib.sha256(np.ascontiguousarray(crops))
-    for tensor in system.state_dict().values():
-        digest.update(tensor.cpu().contiguous().numpy())
-    digest.update(repr([s.tolist() if hasattr(s, "tolist") else s for s in settings]).encode())
-    digest.update(f"{torch.__version__} {torch.get_num_threads()} {crops.shape}".encode())
-    for module in (depthwise, images, losses, models, training):
-        digest.update(inspect.getsource(module).encode())
-    return digest.hexdigest()[:32]
+
+def is_done(folder: Path, key: str) -> bool:
+    """Tell whether `folder` holds what was made under this key, whole."""
+    path = folder / DONE
+    return path.is_file() and path.read_text().strip() == key
+
+
+def mark_done(folder: Path, key: str) -> None:
+    """Say under which key the content of `folder` was made; the last thing to write there."""
+    (folder / DONE).write_text(key + "\n")
 
 
 def save(path: Path, system: nn.Module, optimiser: torch.optim.Optimizer, rows: list) -> None:

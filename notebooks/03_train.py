@@ -316,6 +316,21 @@ def train(run, run_seed: int) -> tuple[models.EmbeddingNet, pd.DataFrame]:
 
 
 # %% [markdown]
+# The pipeline removes what an earlier run has left before it starts this page. Where you read it by
+# yourself the networks are there, and if nothing that decides them has changed, neither data nor
+# settings nor code, they are read in a moment. Change a parameter, and they are trained.
+
+# %%
+from miewid_lib import checkpoints
+
+folder = ROOT / "data" / "models" / model
+settings = [run_seeds, schedule, limits, n_subcenters, scale, backbone, pretrained, rivals]
+settings += [batch_size, precision, processes, accumulate, device]
+key = checkpoints.digest(crops, table, plan, *settings)
+jobs = [(run, run_seed) for run_seed in run_seeds for run in plan.itertuples()]
+files = [folder / f"{run.run.replace(' ', '_')}-seed{seed}.safetensors" for run, seed in jobs]
+
+# %% [markdown]
 # A small network on two threads wastes a part of them waiting, so `starmap` gives each run one
 # thread and a process of its own, as many at once as there are threads. A graphics card has room
 # for one run; where there are several cards, `spread` shares every batch out over `processes` of
@@ -324,8 +339,10 @@ def train(run, run_seed: int) -> tuple[models.EmbeddingNet, pd.DataFrame]:
 # %%
 from miewid_lib import distributed, parallel
 
-jobs = [(run, run_seed) for run_seed in run_seeds for run in plan.itertuples()]
-if processes > 1:
+if checkpoints.is_done(folder, key):
+    logs = dict(list(pd.read_csv(folder / "log.csv").groupby(["run", "seed"])))
+    trained = [(models.load(f), logs[run.run, n]) for f, (run, n) in zip(files, jobs, strict=True)]
+elif processes > 1:
     cards = {"processes": processes, "device": device, "threads": threads}
     trained = [distributed.spread(train, *job, **cards) for job in jobs]
 else:
@@ -377,18 +394,19 @@ assert np.isfinite(log["loss"]).all()
 # species it learned from. `runs.csv` says which file answers for which species.
 
 # %%
-folder = ROOT / "data" / "models" / model
 folder.mkdir(parents=True, exist_ok=True)
-files = plan.merge(pd.DataFrame({"seed": run_seeds}), how="cross").explode("answers")
-files["file"] = files["run"].str.replace(" ", "_") + "-seed" + files["seed"].astype(str)
-files["model"] = files["run"] if model == "backbones" else model
-for row in files.drop_duplicates("file").itertuples():
-    about = {"size_px": crops.shape[1], "species": row.learns}
-    models.save(nets[row.run, row.seed], folder / f"{row.file}.safetensors", **about)
-files = files.rename(columns={"answers": "species"})
-files = files[["file", "model", "run", "seed", "species"]]
-files.to_csv(folder / "runs.csv", index=False)
+for file, (run, run_seed) in zip(files, jobs, strict=True):
+    about = {"size_px": crops.shape[1], "species": run.learns}
+    models.save(nets[run.run, run_seed], file, **about)
+
+# %%
+rows = plan.assign(model=plan["run"] if model == "backbones" else model)
+rows = rows.merge(pd.DataFrame({"seed": run_seeds}), how="cross").explode("answers")
+rows["file"] = rows["run"].str.replace(" ", "_") + "-seed" + rows["seed"].astype(str)
+rows = rows.rename(columns={"answers": "species"})[["file", "model", "run", "seed", "species"]]
+rows.to_csv(folder / "runs.csv", index=False)
 log.round(6).to_csv(folder / "log.csv", index=False)
+checkpoints.mark_done(folder, key)
 
 # %% [markdown]
 # ## What we learned

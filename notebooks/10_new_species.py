@@ -24,7 +24,7 @@
 # | Reads | Writes |
 # | --- | --- |
 # | `data/split.csv` | `data/new_species.csv` |
-# | `data/crops.npz` | |
+# | `data/crops.npz` | `data/new_species` |
 # | `data/models/heldout` | |
 # | `data/models/multispecies` | |
 #
@@ -223,6 +223,8 @@ plan.groupby(["way", "share"], sort=False)[["photos", "epochs", "steps"]].agg(["
 # fresh optimiser and a fresh schedule.
 
 # %%
+from pathlib import Path
+
 import torch
 
 from miewid_lib import losses, models, training
@@ -287,15 +289,29 @@ def train_and_ask(run) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 # %% [markdown]
-# As in chapter 3, several runs go on at once; the longest begin.
+# As in chapter 3, what was found under the same data, settings and code is read where it is there.
+# Otherwise several runs go on at once, each in a process of its own, and the longest begin, so that
+# no processor waits for the others in the end.
 
 # %%
-from miewid_lib import parallel
+from miewid_lib import checkpoints, parallel
 
+folder = ROOT / "data" / "new_species"
 longest_first = plan.drop_duplicates("run").sort_values("steps", ascending=False, kind="stable")
 jobs = [(run,) for run in longest_first.itertuples()]
-at_once = threads if device == "cpu" else 1
-logs, asked = zip(*parallel.starmap(train_and_ask, jobs, threads=at_once), strict=True)
+settings = [stages, options, limits, centers, blank, device]
+starts = [Path(start) for start in plan["start"].dropna().unique()]
+runs = plan[["way", "share", "newcomer", "answers", "epochs", "run"]]
+key = checkpoints.digest(crops, table, runs, *plan["rows"], *starts, *settings)
+
+# %%
+if checkpoints.is_done(folder, key):
+    found = [pd.read_csv(folder / name) for name in ("log.csv", "answers.csv")]
+else:
+    at_once = threads if device == "cpu" else 1
+    results = parallel.starmap(train_and_ask, jobs, threads=at_once)
+    found = [pd.concat(tables, ignore_index=True) for tables in zip(*results, strict=True)]
+logs, asked = found
 
 # %% [markdown]
 # One line a query and network. `tuned_on` names the newcomer a network was fine-tuned on (for the
@@ -303,7 +319,7 @@ logs, asked = zip(*parallel.starmap(train_and_ask, jobs, threads=at_once), stric
 
 # %%
 about = plan[["way", "share", "newcomer", "run"]]
-per_query = about.merge(pd.concat(asked), on="run").drop(columns=["run", "first_rank"])
+per_query = about.merge(asked, on="run").drop(columns=["run", "first_rank"])
 per_query["kind"] = np.where(per_query["species"].isin(new), "new", "old")
 
 # %%
@@ -392,7 +408,7 @@ words.pivot(index=["model_a", "model_b"], columns="share", values="verdict")
 # smallest part; fine-tuning begins with its frozen epochs.
 
 # %% alt="Loss and training top-1 by epoch for each way on the smallest part"
-log = about.merge(pd.concat(logs), on="run")
+log = about.merge(logs, on="run")
 log["epoch"] = log.groupby(["way", "share", "newcomer"]).cumcount()
 one = log[(log["newcomer"] == example) & (log["share"] == shares[0])]
 figures.curves(one, x="epoch", y={"loss": "loss", "top1": "training top-1"}, hue="way")
@@ -474,6 +490,10 @@ assert asked_new.groupby(["way", "share"])["query"].agg(frozenset).nunique() == 
 leading = ["way", "share", "n_photos", "kind", "tuned_on", "species"]
 columns = [*leading, *per_query.columns.drop(leading)]
 per_query[columns].to_csv(ROOT / "data" / "new_species.csv", index=False)
+folder.mkdir(exist_ok=True)
+logs.round(6).to_csv(folder / "log.csv", index=False)
+asked.to_csv(folder / "answers.csv", index=False)
+checkpoints.mark_done(folder, key)
 
 # %% [markdown]
 # ## What we learned

@@ -3,10 +3,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from miewid_lib import losses, models, training
+from miewid_lib import checkpoints, losses, models, training
 
 PARITY = Path(__file__).parent / "parity"
 SCHEDULES = json.loads((PARITY / "lr_schedule.json").read_text())["cases"]
@@ -173,3 +174,23 @@ def test_embed_is_the_forward_pass_in_eval_mode_whatever_the_batch():
     with torch.inference_mode():
         assert np.allclose(one[:3], plain(plain.normalise(x)), atol=1e-5)
     assert training.embed(net, crops[:0]).shape == (0, net.embedding_size)
+
+
+def test_a_digest_changes_with_every_fact(tmp_path):
+    file = tmp_path / "start.safetensors"
+    file.write_bytes(b"weights")
+    table = pd.DataFrame({"identity": ["a", "b"]})
+    facts = [np.zeros((2, 3), np.uint8), table, file, {"lr": 1e-3}, "x"]
+    changes = [np.zeros((3, 2), np.uint8), table.assign(n=1), {"lr": 1e-4}, "y"]
+    key = checkpoints.digest(*facts)
+    assert checkpoints.digest(*facts) == key
+    for i, change in zip((0, 1, 3, 4), changes, strict=True):
+        assert checkpoints.digest(*facts[:i], change, *facts[i + 1 :]) != key
+    file.write_bytes(b"others")
+    assert checkpoints.digest(*facts) != key
+
+
+def test_a_result_counts_as_done_under_its_own_key_alone(tmp_path):
+    assert not checkpoints.is_done(tmp_path / "absent", "k1")
+    checkpoints.mark_done(tmp_path, "k1")
+    assert checkpoints.is_done(tmp_path, "k1") and not checkpoints.is_done(tmp_path, "k2")
