@@ -34,6 +34,8 @@ LARGE = (
     ("retrieval", {"n": 50_000}, 3),
     ("retrieval", {"n": 100_000}, 1),
     ("loss", {"n_classes": 37_138}, 3),
+    ("paper_scale", {"part": "no network"}, 1),
+    ("paper_scale", {"part": "first steps"}, 1),
     ("training", {"n": 1500, "epochs": 8}, 1),  # long enough for its top-1 to mean something
 )
 TIMEOUT_S = {"quick": 120, "large": 3600}  # a peer that needs longer is named as too slow

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import harness, page, retrieval
+from benchmarks import harness, page, paper_scale, retrieval
 
 
 def test_ratio_is_the_median_over_repeats_and_skips_who_is_missing():
@@ -35,3 +35,19 @@ def test_oracle_and_ours_agree_with_ties(n, tmp_path):
     ours, plain = (retrieval.OURS | retrieval.PEERS)["miewid_lib one_vs_rest"], retrieval._sorting
     first, second = ours(tmp_path, n)()(), plain(tmp_path, n)()()
     assert first == pytest.approx(second)
+
+
+@pytest.mark.parametrize(("n", "parts"), [(225_374, 37_138), (37_138, 49), (7, 7)])
+def test_made_up_sizes_add_up_and_have_a_heavy_tail(n, parts):
+    sizes = paper_scale.shares(n, parts, 0.6)
+    assert sizes.sum() == n and sizes.min() >= 1 and len(sizes) == parts
+    assert n == parts or sizes[: parts // 10].sum() > 0.2 * n
+
+
+def test_every_stage_without_a_network_runs_on_the_made_up_table(tmp_path):
+    size = {"part": "no network", "scale": 0.01}
+    paper_scale.make(tmp_path, **size)
+    done = harness.run("paper_scale", "miewid_lib", tmp_path, size)
+    answer = done["answer"]
+    assert answer["annotations"] == 2253 and answer["dropped"] == 0 and answer["queries"] > 200
+    assert {"assembly s", "split s", "retrieval s", "tables s", "figures s"} <= set(answer)
