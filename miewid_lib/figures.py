@@ -7,11 +7,15 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-RIGHT, WRONG, QUERY = "#2a9d5c", "#d1495b", "#2b4c7e"
-PART_COLOURS = {"train": "#1f6f8b", "test seen": "#e9a03b", "test unseen": "#c8553d"}
+RIGHT, WRONG, QUERY = "#2a9d5c", "#a3213a", "#2b4c7e"
+PART_COLOURS = {"train": "#1f6f8b", "test seen": "#e9a03b", "test unseen": "#7b1e3b"}
 PART_COLOURS |= {"unused": "#d5dae0"}
 
-sns.set_theme(style="whitegrid", rc={"axes.titlelocation": "left", "axes.edgecolor": "#b8c0ca"})
+sns.set_theme(
+    style="whitegrid",
+    palette="colorblind",
+    rc={"axes.titlelocation": "left", "axes.edgecolor": "#b8c0ca"},
+)
 plt.rcParams |= {"figure.dpi": 90, "savefig.dpi": 160, "grid.color": "#e6e9ee"}
 
 
@@ -95,7 +99,7 @@ def curves(table: pd.DataFrame, *, x: str, y: dict[str, str], hue: str | None = 
 
 
 def retrieval_strips(strips: list[dict]) -> Figure:
-    """Queries (blue frame) and their nearest neighbours, green where the animal is the same.
+    """Queries (blue frame) and their neighbours: green the same animal, red and broken another.
 
     A strip holds label (text), query (photo), neighbours (photos) and hits (bools).
     """
@@ -109,7 +113,7 @@ def retrieval_strips(strips: list[dict]) -> Figure:
             ax.axis("off")
         for ax, photo, colour in zip(line, photos, colours, strict=False):
             ax.imshow(photo)
-            _frame(ax, colour)
+            _frame(ax, colour, broken=colour == WRONG)
         where = {"ha": "right", "va": "center", "fontsize": 9}
         line[0].text(-0.12, 0.5, strip["label"], transform=line[0].transAxes, **where)
     edges = {"left": 1 / (n + 1), "right": 0.99, "bottom": 0.01, "top": 0.99}
@@ -118,21 +122,23 @@ def retrieval_strips(strips: list[dict]) -> Figure:
 
 
 def embedding_map(points: np.ndarray, labels: list[str], *, title: str = "") -> Figure:
-    """Points [N, 2] coloured by label, one dot a photo."""
+    """Points [N, 2], one a photo; each label has a colour and a marker."""
     fig, ax = plt.subplots(figsize=(7.6, 5))
-    style = {"s": 16, "linewidth": 0, "alpha": 0.85, "palette": "tab20"}
+    palette = "colorblind" if len(set(labels)) <= 10 else "tab20"
+    style = {"s": 22, "linewidth": 0, "alpha": 0.85, "palette": palette, "style": labels}
     sns.scatterplot(x=points[:, 0], y=points[:, 1], hue=labels, ax=ax, **style)
     sns.move_legend(ax, "upper left", bbox_to_anchor=(1, 1), title="", frameon=False)
     ax.set(title=title, xticks=[], yticks=[])
     return _done(fig)
 
 
-def _frame(ax, colour: str) -> None:
+def _frame(ax, colour: str, *, broken: bool = False) -> None:
     ax.axis("on")
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     for spine in ax.spines.values():
-        spine.set(visible=True, color=colour, linewidth=4)
+        line = (0, (1.5, 0.7)) if broken else "solid"
+        spine.set(visible=True, color=colour, linewidth=4, linestyle=line)
 
 
 def _done(fig: Figure) -> Figure:

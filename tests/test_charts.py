@@ -16,7 +16,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
 
-from miewid_lib import chart_style, charts
+from miewid_lib import chart_style, charts, figures
 from miewid_lib.errors import ChartError
 
 SPECIES = ["a long-named whale shark", "zebra", "koi"]
@@ -226,14 +226,21 @@ def test_models_of_one_chart_differ_in_grey_and_in_marker(models):
     assert len({style.marker for style in styles}) == len(models)
 
 
-@pytest.mark.parametrize("models", TOGETHER)
-def test_models_of_one_chart_differ_for_the_colour_blind(models):
-    """Linear RGB as red-blind and green-blind people see it (Machado and others, 2009)."""
+def seen_by_the_colour_blind(colours) -> list[np.ndarray]:
+    """RGB as red-blind and green-blind people see it, by linear RGB (Machado and others, 2009)."""
     red_blind = [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]
     green_blind = [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]
-    colours = [to_rgb(style.colour) for style in chart_style.styles(models).values()]
-    for seen_by in (red_blind, green_blind):
-        seen = (np.array(colours) ** 2.2 @ np.transpose(seen_by)).clip(0, 1) ** (1 / 2.2)
+    linear = np.array([to_rgb(colour) for colour in colours]) ** 2.2
+    return [(linear @ np.transpose(m)).clip(0, 1) ** (1 / 2.2) for m in (red_blind, green_blind)]
+
+
+TOLD_APART = [[style.colour for style in chart_style.styles(m).values()] for m in TOGETHER]
+TOLD_APART += [list(figures.PART_COLOURS.values()), [figures.RIGHT, figures.WRONG, figures.QUERY]]
+
+
+@pytest.mark.parametrize("colours", TOLD_APART, ids=" ".join)
+def test_colours_of_one_picture_differ_for_the_colour_blind(colours):
+    for seen in seen_by_the_colour_blind(colours):
         assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 0.15
 
 
