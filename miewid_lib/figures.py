@@ -137,8 +137,9 @@ def _frame(ax, colour: str, *, broken: bool = False) -> None:
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     for spine in ax.spines.values():
-        line = (0, (1.5, 0.7)) if broken else "solid"
-        spine.set(visible=True, color=colour, linewidth=4, linestyle=line)
+        spine.set(visible=True, color=colour, linewidth=4)
+        if broken:
+            spine.set(linestyle=(0, (2, 1)), capstyle="butt")
 
 
 def _done(fig: Figure) -> Figure:
