@@ -17,7 +17,6 @@ KERNEL = Image.Resampling.BILINEAR  # antialiased when shrinking; as the release
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError)
 BROKEN += (AttributeError, MemoryError, struct.error, zlib.error)  # from Pillow's decoders
 FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "JPEG2000", "AVIF")  # EPS is a program
-
 # Augmentation of the public code, without its hue jitter (a library default nobody asked for).
 CORNER_SHARE = FILTER_SHARE = MOVE_SHARE = COLOUR_SHARE = 0.5  # of the photos, drawn apart
 CORNER_WIDTH, CORNER_HEIGHT = 0.3, 0.25  # of a white triangle, parts of the photo's sides
@@ -42,7 +41,8 @@ def load(path: Path) -> ndarray:
             with Image.open(path, formats=FORMATS) as photo:
                 if photo.mode.startswith(("I", "F")):
                     raise ValueError(f"mode {photo.mode} is not 8 bit")
-                return np.array(ImageOps.exif_transpose(photo).convert("RGB"))
+                upright = ImageOps.exif_transpose(photo) if 0x0112 in photo.getexif() else photo
+                return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
         except (*BROKEN, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
     raise ImageError(f"photo {shown} cannot be read ({reason})")
