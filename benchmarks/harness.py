@@ -193,6 +193,7 @@ def main() -> int:
     from benchmarks import page
 
     page.write(folder)
+    page.fill_readme(folder, ROOT / "README.md")
     print(f"all: {time.monotonic() - start:.0f} s, see reports/benchmarks/README.md")
     return 0
 

@@ -4,7 +4,10 @@ import json
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks import budget
+
 COLOUR = {"ours": "#0b3c5d", "peer": "#f2b134", "limit": "#949ba3"}
+START, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 HEAD = "| side | kind | seconds | ours / this | peak MB | what came out |"
 INTRO = """# Benchmarks
 
@@ -16,14 +19,44 @@ the median ratio of a repeat: under 1, ours is faster. A limit does the unavoida
 def write(folder: Path) -> None:
     """Write folder/README.md and a PNG a case from the JSON files in `folder`."""
     parts = [INTRO]
-    for path in sorted(folder.glob("*.json")):
+    found = sorted(folder.glob("*.json"))
+    for path in found:
         report = json.loads(path.read_text())
         module = import_module(f"benchmarks.{report['case']}")
         plot(report, path.with_suffix(".png"))
         parts += [f"## {path.stem.replace('_', ' ')}", module.__doc__.strip()]
         parts += [_machine(report["machine"]), f"![{path.stem}]({path.stem}.png)"]
         parts += [table(result) for result in report["results"]]
-    (folder / "README.md").write_text("\n\n".join(parts) + "\n")
+    parts.append(budget.text({path.stem: json.loads(path.read_text()) for path in found}))
+    (folder / "README.md").write_text("\n\n".join(part for part in parts if part) + "\n")
+
+
+def summary(folder: Path) -> str:
+    """Return a Markdown table of ratios for the README: the largest size of each case."""
+    lines = ["| case | size | beside | ours / this | peak MB: ours, this |"]
+    lines.append("| --- | --- | --- | ---: | ---: |")
+    for path in sorted(folder.glob("*.json")):
+        report = json.loads(path.read_text())
+        for result in report["results"][-1:]:
+            ours, *others = result["sides"]
+            size = ", ".join(f"{name} = {value}" for name, value in result["size"].items())
+            for side in (side for side in others if side.get("ours_over_this") is not None):
+                memory = f"{ours['peak_mb']:.0f}, {side['peak_mb']:.0f}"
+                name = f"{side['name']}{' (limit)' if side['kind'] == 'limit' else ''}"
+                case = path.stem.replace("_", " ")
+                ratio = f"{side['ours_over_this']:.2f}"
+                lines.append(f"| {case} | {size} | {name} | {ratio} | {memory} |")
+    facts = report["machine"]
+    cores = f"{facts['cores']} cores ({facts['cpu']}), {facts['threads']} threads"
+    return "\n".join(lines) + f"\n\nOne run of `make benchmark` on {cores}."
+
+
+def fill_readme(folder: Path, path: Path) -> None:
+    """Put the summary between the marks of the README."""
+    head, _, rest = path.read_text().partition(START)
+    tail = rest.partition(END)[2]
+    if tail:
+        path.write_text(f"{head}{START}\n{summary(folder)}\n{END}{tail}")
 
 
 def table(result: dict) -> str:

@@ -205,8 +205,8 @@ charts.scores(main, order=[name for name in order if name in set(scores["species
 #
 # ## Look at answers, not only at scores
 #
-# The blue frame is the query, green is the same animal, a broken red one another. The first rows are
-# queries that the joint model gets right, the last ones are mistakes. Look at the mistakes: would
+# The blue frame is the query, green is the same animal, a broken red frame another one. The first
+# rows are queries that the joint model gets right, the last ones are mistakes. Look at these: would
 # you have known?
 
 # %%

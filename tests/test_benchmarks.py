@@ -1,9 +1,13 @@
 """The harness on tiny cases; the speeds themselves are no test."""
 
+import json
+
 import numpy as np
 import pytest
+import yaml
 
-from benchmarks import harness, page, paper_scale, retrieval
+from benchmarks import budget, harness, page, paper_scale, retrieval
+from miewid_lib.paths import ROOT
 
 
 def test_ratio_is_the_median_over_repeats_and_skips_who_is_missing():
@@ -51,3 +55,35 @@ def test_every_stage_without_a_network_runs_on_the_made_up_table(tmp_path):
     answer = done["answer"]
     assert answer["annotations"] == 2253 and answer["dropped"] == 0 and answer["queries"] > 200
     assert {"assembly s", "split s", "retrieval s", "tables s", "figures s"} <= set(answer)
+
+
+SIDES = [
+    {"name": "ours", "kind": "ours", "seconds": 2.0, "peak_mb": 10.0, "ours_over_this": None,
+     "answer": {"photos": 100}},
+    {"name": "bare", "kind": "limit", "seconds": 1.0, "peak_mb": 4.0, "ours_over_this": 2.0,
+     "answer": {}},
+    {"name": "absent", "kind": "peer", "missing": "no wheel"},
+]  # fmt: skip
+MACHINE = {"cores": 2, "cpu": "a cpu", "threads": 2, "load_before": 0.1, "versions": {}}
+
+
+def test_the_readme_quotes_ratios_of_the_reports(tmp_path):
+    result = {"size": {"n": 100}, "repeats": 1, "sides": SIDES}
+    report = {"case": "loading", "machine": MACHINE, "results": [result]}
+    (tmp_path / "loading.json").write_text(json.dumps(report))
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{page.START}\nold\n{page.END}\nafter\n")
+    page.fill_readme(tmp_path, readme)
+    text = readme.read_text()
+    assert "| loading | n = 100 | bare (limit) | 2.00 | 10, 4 |" in text and "old" not in text
+    assert text.startswith("before\n") and text.endswith("after\n") and "2 cores (a cpu)" in text
+    assert "| 225,374 | 20.0 ms | 1.3 h | 44 GB of crops |" in budget.text({"loading": report})
+
+
+def test_the_budget_counts_with_the_parameters_of_the_paper():
+    paper = yaml.safe_load((ROOT / "params" / "paper.yaml").read_text())
+    train = paper["train"]
+    assert paper["split"]["train_share"] == budget.TRAIN_SHARE
+    assert paper["dataset"]["size_px"] == budget.SIZE_PX
+    assert (train["epochs"], train["folds"]) == (budget.EPOCHS, budget.FOLDS)
+    assert len(train["seeds"]) == budget.SEEDS
