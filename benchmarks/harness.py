@@ -24,6 +24,8 @@ QUICK = (  # case, size, repeats: less than ten minutes on two idle cores
     ("retrieval", {"n": 10_000}, 3),
     ("loading", {"n": 200}, 5),
     ("embedding", {"n": 320}, 5),
+    ("photos", {"n": 1000, "size_px": 72}, 3),
+    ("photos", {"n": 1000, "size_px": 224}, 3),
     ("training", {"n": 320, "epochs": 1}, 3),
     ("loss", {"n_classes": 12_000}, 3),
     ("pipeline", {"task": "nothing to do"}, 3),
@@ -31,6 +33,7 @@ QUICK = (  # case, size, repeats: less than ten minutes on two idle cores
     ("pipeline", {"task": "tangle"}, 3),
 )
 LARGE = (
+    ("photos", {"n": 10_000, "size_px": 72}, 1),
     ("retrieval", {"n": 50_000}, 3),
     ("retrieval", {"n": 100_000}, 1),
     ("loss", {"n_classes": 37_138}, 3),

@@ -60,6 +60,7 @@ margin_max_rad = 0.3284  # for the identity with fewest; published
 precision = "bfloat16"  # of the network's own sums; measured faster than float32 here
 processes = 1  # that share each batch; on graphics cards, how many of them
 accumulate = 1  # parts in which a batch goes through, if it does not fit into memory
+rival_epochs = 10  # of chapter 8, whose networks cost more
 efficientnetv2 = "tf_efficientnetv2_b0"  # chapter 8, from random weights as is its rival
 swinv2 = "swinv2_tiny_window8_256"  # chapter 8, of the shape below
 swinv2_shape = {"img_size": 72, "patch_size": 3, "window_size": 6, "embed_dim": 36}  # small
@@ -268,7 +269,7 @@ elif model == "backbones":
 plan = pd.DataFrame(runs, columns=["run", "learns", "answers"])
 plan["photos"] = [(in_train & np.isin(species, names)).sum() for names in plan["learns"]]
 steps = np.ceil((plan["photos"] - 1) / batch_size)  # a last batch of one photo is left out
-plan["epochs"] = epochs
+plan["epochs"] = rival_epochs if model == "backbones" else epochs
 if model == "single_matched":
     plan["epochs"] = np.maximum(epochs, np.ceil(min_steps / steps)).astype(int)
 plan["steps"] = (steps * plan["epochs"]).astype(int)

@@ -200,7 +200,7 @@ text = json.dumps(numbers.round(4).to_dict(orient="index"), indent=2) + "\n"
 # ImageNet weights and at 256 pixels. Here both are small and start from random weights. At the
 # paper's scale the same page compares the full networks, also from random weights.
 #
-# **Exercises.** (1) `dvc exp run -S train.epochs=20 -s train@backbones figure4`
+# **Exercises.** (1) `dvc exp run -S train.rival_epochs=20 -s train@backbones figure4`
 # trains twice as long. Who gains more? (2) Give the Swin-V2 patches of six pixels. What happens to
 # its cost, and what to its score? (3) Why would a fin with notches be a hard case for large
 # patches?

@@ -57,6 +57,16 @@ def test_every_stage_without_a_network_runs_on_the_made_up_table(tmp_path):
     assert {"assembly s", "split s", "retrieval s", "tables s", "figures s"} <= set(answer)
 
 
+def test_photos_on_disk_become_as_many_vectors_as_the_network_alone_makes(tmp_path):
+    from benchmarks import photos
+
+    size = {"n": 70, "size_px": 32}
+    photos.make(tmp_path, **size)
+    for name in harness.sides("photos"):
+        done = harness.run("photos", name, tmp_path, size)
+        assert done["answer"] == {"vectors": 70}, done
+
+
 SIDES = [
     {"name": "ours", "kind": "ours", "seconds": 2.0, "peak_mb": 10.0, "ours_over_this": None,
      "answer": {"photos": 100}},
