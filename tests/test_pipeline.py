@@ -164,6 +164,31 @@ def test_a_chapter_runs_by_itself_in_its_folder(tiny, chapter):
         kept.rmdir()
 
 
+@pytest.mark.parametrize(
+    ("chapter", "sections", "bar"),
+    [("03_train", "base,train", "all species, seed"), ("10_new_species", None, "finetuned")],
+)
+def test_a_page_read_by_oneself_trains_only_what_has_changed(
+    tiny, tmp_path, chapter, sections, bar
+):
+    stage = yaml.safe_load((tiny / "dvc.yaml").read_text())["stages"]["new_species"]
+    words = ("miewid_lib.notebooks", "run", f"notebooks/{chapter}.py", str(tmp_path / "page.ipynb"))
+    words += ("--params", sections or ",".join(stage["params"]))
+    words += ("--set", "model=multispecies") if sections else ()
+    again = command(tiny, *words)
+    assert again.returncode == 0 and bar not in again.stderr, again.stderr[-2000:]
+    assert "up to date" in dvc(tiny, "status").stdout
+    log = "multispecies/log.csv" if sections else "../new_species/log.csv"
+    saved = {path: path.read_bytes() for path in (tiny / "data" / "models" / log).parent.iterdir()}
+    try:
+        changed = command(tiny, *words, "--set", "margin_max_rad=0.3")
+        assert changed.returncode == 0 and bar in changed.stderr
+    finally:
+        for path, content in saved.items():
+            path.write_bytes(content)
+        dvc(tiny, "checkout", "-f")
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_without_its_inputs_says_what_to_run(tmp_path, chapter):
     folder = scales.workspace("tiny", tmp_path / "empty")
