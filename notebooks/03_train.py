@@ -25,7 +25,7 @@
 # | `data/split.csv` | `data/models/<model>` |
 # | `data/crops.npz` | |
 #
-# Takes some minutes for each model on two cores.
+# Takes some minutes for each model on two cores, and seconds where its networks are there already.
 #
 # The pipeline runs this page five times and changes one word, `model`:
 #

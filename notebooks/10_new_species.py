@@ -28,7 +28,8 @@
 # | `data/models/heldout` | |
 # | `data/models/multispecies` | |
 #
-# Takes some minutes on two cores, most of them for training everything again.
+# Takes some minutes on two cores, most of them for training everything again; read after the
+# pipeline has run, seconds.
 
 # %% tags=["parameters"]
 seed = 20241  # of the draw of individuals, of examples and of the bootstrap
