@@ -103,14 +103,14 @@ def refuse_unstable(nb: NotebookNode, page: Path) -> None:
 
 
 def _settled(output: NotebookNode, count: int, cell: NotebookNode) -> NotebookNode:
+    if (alt := cell.metadata.get("alt")) and "image/png" in output.get("data", {}):
+        output = NotebookNode(output | {"metadata": {"image/png": {"alt": alt}}})
     if output.output_type == "execute_result":
         return NotebookNode(output | {"execution_count": count})
     if output.output_type == "error" and "raises-exception" in tags(cell):
         # An error the chapter means to show: the reader needs its message, not our folders.
         line = f"{output.ename}: {output.evalue}"
         return new_output("error", ename=output.ename, evalue=output.evalue, traceback=[line])
-    if (alt := cell.metadata.get("alt")) and "image/png" in output.get("data", {}):
-        return NotebookNode(output | {"metadata": {"image/png": {"alt": alt}}})
     return output
 
 

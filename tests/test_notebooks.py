@@ -175,9 +175,10 @@ def test_weave_joins_todays_prose_and_shows_differing_values_only(printed):
     assert "step 2" in str(woven.cells[4].outputs)
 
 
-def test_words_of_a_picture_reach_the_page_and_are_no_code(printed):
+@pytest.mark.parametrize("kind", ["display_data", "execute_result"])
+def test_words_of_a_picture_reach_the_page_and_are_no_code(printed, kind):
     folder, _ = printed
-    image = nbformat.v4.new_output("display_data", {"image/png": "aGk="})
+    image = nbformat.v4.new_output(kind, {"image/png": "aGk="})
     page = nbformat.read(folder / "executed/01_toy-single.ipynb", as_version=4)
     cell = next(cell for cell in pages.code_cells(page) if "counting" in cell.source)
     cell.outputs.append(image)
