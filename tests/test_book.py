@@ -78,7 +78,7 @@ def test_every_picture_has_words(site):
     ]
     assert len(pictures) > 20
     words = [html.unescape(re.search(r'alt="([^"]*)"', picture)[1]) for picture in pictures]
-    assert not [alt for alt in words if len(alt) < 20 or alt.endswith((".png", ".jpeg"))]
+    assert not [alt for alt in words if len(alt) < 15 or alt.endswith((".png", ".jpeg"))]
     assert len(set(words)) == len(words), "two pictures in the same words"
 
 
