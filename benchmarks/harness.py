@@ -22,7 +22,7 @@ from miewid_lib.paths import ROOT
 QUICK = (  # case, size, repeats: less than ten minutes on two idle cores
     ("retrieval", {"n": 2000}, 5),
     ("retrieval", {"n": 10_000}, 3),
-    ("loading", {"n": 200}, 5),
+    ("loading", {"n": 100}, 3),
     ("embedding", {"n": 320}, 5),
     ("photos", {"n": 1000, "size_px": 72}, 3),
     ("photos", {"n": 400, "size_px": 224}, 3),
