@@ -47,8 +47,7 @@ def summary(folder: Path) -> str:
                 ratio = f"{side['ours_over_this']:.2f}"
                 lines.append(f"| {case} | {size} | {name} | {ratio} | {memory} |")
     facts = report["machine"]
-    cores = f"{facts['cores']} cores ({facts['cpu']}), {facts['threads']} threads"
-    return "\n".join(lines) + f"\n\nOne run of `make benchmark` on {cores}."
+    return "\n".join(lines) + f"\n\nOne run of `make benchmark` on {_cores(facts)}."
 
 
 def fill_readme(folder: Path, path: Path) -> None:
@@ -81,10 +80,13 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
+def _cores(facts: dict) -> str:
+    return f"{facts['cores']} cores ({facts['cpu']}), {facts['threads']} threads"
+
+
 def _machine(facts: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    cores = f"{facts['cores']} cores ({facts['cpu']}), {facts['threads']} threads"
-    return f"{cores}; load before the run {facts['load_before']}. {versions}."
+    return f"{_cores(facts)}; load before the run {facts['load_before']}. {versions}."
 
 
 def plot(report: dict, path: Path) -> None:

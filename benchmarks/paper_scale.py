@@ -56,9 +56,13 @@ def make(folder, part: str, scale: float = 1.0) -> None:
     (folder / "annotations.json").write_text(json.dumps(content))
 
 
-def _no_network(folder, part: str, scale: float = 1.0):
-    if part != "no network":
-        return _first_steps()
+def _ours(folder, part: str, scale: float = 1.0):
+    return _no_network(folder) if part == "no network" else _first_steps()
+
+
+def _no_network(folder):
+    import pandas as pd
+
     from miewid_lib import annotations, charts, evaluation, figures, retrieval, splits
     from miewid_lib.sources import coco
 
@@ -83,7 +87,7 @@ def _no_network(folder, part: str, scale: float = 1.0):
             vectors += np.random.default_rng(seed).standard_normal(SIZE, np.float32)
             rows = timed("retrieval", evaluation.answers, vectors, test)
             answers[model] = rows.assign(model=model, seed=0)
-        per_query = _concat(answers)
+        per_query = pd.concat(answers.values(), ignore_index=True)
         scores = timed("tables", evaluation.score_table, per_query, seed=0)
         averaged = timed("tables", retrieval.mean_over_seeds, per_query)
         pair = [("multispecies", "single")]
@@ -109,12 +113,6 @@ def embeddings(identities: np.ndarray) -> np.ndarray:
         block[:] = rng.standard_normal(block.shape, np.float32)
         block[:, :256] += (identities[start : start + 4096, None] * 7919 % np.arange(3, 259)) / 64
     return vectors
-
-
-def _concat(answers: dict):
-    import pandas as pd
-
-    return pd.concat(answers.values(), ignore_index=True)
 
 
 def _first_steps():
@@ -154,6 +152,6 @@ def _first_steps():
     return work
 
 
-OURS = {"miewid_lib": _no_network}
+OURS = {"miewid_lib": _ours}
 PEERS: dict = {}
 LIMITS: dict = {}
