@@ -1,18 +1,29 @@
 """The harness on tiny cases; the speeds themselves are no test."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 import yaml
 
-from benchmarks import budget, harness, page, paper_scale, retrieval
+from benchmarks import budget, harness, page, paper_scale, retrieval, wall
 from miewid_lib.paths import ROOT
 
 
 def test_ratio_is_the_median_over_repeats_and_skips_who_is_missing():
     runs = {"a": [{"seconds": 1}, {"seconds": 3}], "b": [{"seconds": 2}, {"seconds": 4}]}
     assert harness.ratios(runs | {"c": [{"missing": "no"}]}, "a") == {"b": 0.625}
+
+
+def test_a_side_far_slower_than_ours_or_missing_is_not_asked_again():
+    mine = [{"seconds": 1.0}]
+    assert harness._again([], mine) and harness._again(mine, mine)
+    assert harness._again([{"seconds": 2.9}], mine)
+    assert not harness._again([{"seconds": 3.1}], mine)
+    assert not harness._again([{"missing": "no wheel"}], mine)
+    thrice = {"a": 3 * [{"seconds": 2.0}], "slow": [{"seconds": 8.0}]}
+    assert harness.ratios(thrice, "a") == {"slow": 0.25}
 
 
 def test_peak_memory_is_that_of_the_work():
@@ -55,6 +66,19 @@ def test_every_stage_without_a_network_runs_on_the_made_up_table(tmp_path):
     answer = done["answer"]
     assert answer["annotations"] == 2253 and answer["dropped"] == 0 and answer["queries"] > 200
     assert {"assembly s", "split s", "retrieval s", "tables s", "figures s"} <= set(answer)
+
+
+def test_wall_time_counts_a_second_once_and_no_bar_of_drawing():
+    bars = [
+        "all, seed 0: 100%|##| 10/10 [00:08<00:00]",
+        "all, seed 1: 100%|##| 10/10 [00:04<00:00]",
+    ]
+    lines = [(10.0, bars[0]), (25.0, bars[0]), (12.0, bars[1]), (11.0, "all: 90%|#| 9/10 [00:09<")]
+    lines += [(30.0, "drawing encounters: 100%|##| 3/3 [00:05<00:00]")]
+    assert wall.union_s(wall.intervals(lines)) == 10.0
+    script = "import sys; sys.stderr.write('x: 100%|#| 1/1 [00:00<00:00]'); print('end')"
+    seen = [line for _, line in wall.watch([sys.executable, "-c", script], ROOT)]
+    assert len(wall.intervals([(1.0, line) for line in seen])) >= 1 and "end" in seen[-2]
 
 
 def test_photos_on_disk_become_as_many_vectors_as_the_network_alone_makes(tmp_path):
