@@ -1,5 +1,5 @@
-"""One epoch of training: the same network, photos and augmentation; ours in bfloat16 with channels
-last, the others in float32.
+"""Training: the same network, photos and augmentation; ours in bfloat16 with channels last, the
+others in float32.
 
 The limits run the network forward and backward, without augmentation, loss head and optimiser.
 top1 is one-vs-rest on photos that were not trained on; one epoch of a few photos teaches little.
@@ -14,7 +14,7 @@ BACKBONE, SIZE_PX, BATCH = "tf_efficientnet_lite0", 72, 32
 SCALE, MARGIN_RAD, LR = 51.96, 0.3284, 1e-3
 
 
-def make(folder, n: int, epochs: int) -> None:
+def make(folder, n: int, epochs: int, seed: int) -> None:
     """Write crops and labels of n photos for training and as many for the test."""
     from miewid_lib import annotations, images
     from miewid_lib.sources import synthetic
@@ -35,11 +35,11 @@ def make(folder, n: int, epochs: int) -> None:
         np.savez(folder / f"{name}.npz", crops=crops, labels=codes, encounters=events)
 
 
-def network(*, trained: bool = True):
-    """Return the network that all sides share, from the same seed."""
+def network(seed: int = 0, *, trained: bool = True):
+    """Return the network that all sides share, from the same seed, which decides what follows."""
     from miewid_lib import models
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return models.EmbeddingNet(BACKBONE, pretrained=trained)
 
 
@@ -48,7 +48,7 @@ def _read(folder) -> tuple[np.ndarray, np.ndarray]:
         return saved["crops"], saved["labels"]
 
 
-def _answer(folder, net, epochs: int):
+def _answer(folder, net):
     from miewid_lib import retrieval, training
 
     def answer():
@@ -60,19 +60,19 @@ def _answer(folder, net, epochs: int):
     return answer
 
 
-def _ours(folder, n, epochs):
+def _ours(folder, n, epochs, seed):
     from miewid_lib import losses, training
 
     crops, labels = _read(folder)
-    net, n_classes = network(), labels.max() + 1
+    net, n_classes = network(seed), labels.max() + 1
     margins = np.full(n_classes, MARGIN_RAD)
     head = losses.SubCenterArcFace(net.embedding_size, n_classes, scale=SCALE, margins_rad=margins)
-    options = {"batch_size": BATCH, "seed": 0, "precision": "bfloat16"}
+    options = {"batch_size": BATCH, "seed": seed, "precision": "bfloat16"}
     list(training.fit(net, head, crops[:BATCH], labels[:BATCH], rates=[0.0], **options))
 
     def work():
         list(training.fit(net, head, crops, labels, rates=[LR] * epochs, **options))
-        return _answer(folder, net, epochs)
+        return _answer(folder, net)
 
     return work
 
@@ -85,20 +85,20 @@ def _loader(crops, labels):
     return DataLoader(pairs, batch_size=BATCH, shuffle=True, drop_last=True)
 
 
-def _metric_learning(folder, n, epochs):
+def _metric_learning(folder, n, epochs, seed):
     from pytorch_metric_learning.losses import SubCenterArcFaceLoss
 
     from miewid_lib import images
 
     crops, labels = _read(folder)
-    net = network()
+    net = network(seed)
     loss_of = SubCenterArcFaceLoss(
         num_classes=int(labels.max()) + 1,
         embedding_size=net.embedding_size,
         margin=math.degrees(MARGIN_RAD),
         scale=SCALE,
     )
-    draws = torch.Generator().manual_seed(0)
+    draws = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam([*net.parameters(), *loss_of.parameters()], lr=LR)
 
     def step(photos, y):
@@ -116,17 +116,17 @@ def _metric_learning(folder, n, epochs):
         for _ in range(epochs):
             for photos, y in loader:
                 step(photos, y)
-        return _answer(folder, net, epochs)
+        return _answer(folder, net)
 
     return work
 
 
-def _wildlife(folder, n, epochs):
+def _wildlife(folder, n, epochs, seed):
     from torch.utils.data import TensorDataset
     from wildlife_tools.train import ArcFaceLoss, BasicTrainer
 
     crops, labels = _read(folder)
-    net = network()
+    net = network(seed)
     photos = net.normalise(torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255)
     classes = int(labels.max()) + 1
     objective = ArcFaceLoss(classes, net.embedding_size, margin=MARGIN_RAD, scale=SCALE)
@@ -138,15 +138,15 @@ def _wildlife(folder, n, epochs):
 
     def work():
         trainer.train()
-        return _answer(folder, net, epochs)
+        return _answer(folder, net)
 
     return work
 
 
 def _bare(*, reduced: bool):
-    def prepare(folder, n, epochs):
+    def prepare(folder, n, epochs, seed):
         crops, _ = _read(folder)
-        net = network().to(memory_format=torch.channels_last)
+        net = network(seed).to(memory_format=torch.channels_last)
         photos = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
         photos = net.normalise(photos).contiguous(memory_format=torch.channels_last)
         batches = [part for part in photos.split(BATCH) if len(part) > 1]

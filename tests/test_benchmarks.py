@@ -45,6 +45,13 @@ def test_a_side_that_fails_is_named_with_its_reason(tmp_path):
     assert "did not run: MemoryError" in page.table({"size": size, "repeats": 1, "sides": [row]})
 
 
+def test_sizes_without_peers_say_so():
+    row = harness.measure("retrieval", {"n": 60}, 1, peers=False)
+    assert {side["kind"] for side in row["sides"] if "missing" not in side} == {"ours", "limit"}
+    left_out = [side["missing"] for side in row["sides"] if side["kind"] == "peer"]
+    assert set(left_out) == {"not asked at this size"}
+
+
 @pytest.mark.parametrize("n", [60, 400])
 def test_oracle_and_ours_agree_with_ties(n, tmp_path):
     ours, plain = (retrieval.OURS | retrieval.PEERS)["miewid_lib one_vs_rest"], retrieval._sorting
