@@ -1,7 +1,7 @@
 """From photos on disk to vectors, as `python -m miewid_lib embed` does: decode, crop, embed.
 
 The limit is the network alone on as many crops that are in memory already, two threads with a batch
-each. Photos are procedural animals; links give few files many names.
+of the same size each. Photos are procedural animals; links give few files many names.
 """
 
 import os
@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.training import network
 
-N_FILES, BATCH, THREADS = 300, 64, 2
+N_FILES, THREADS = 300, 2
 
 
 def make(folder: Path, n: int, size_px: int) -> None:
@@ -52,15 +52,18 @@ def _ours(folder, n, size_px):
 
 
 def _bare(folder, n, size_px):
+    from miewid_lib import embedding
+
     net = network().eval().to(memory_format=torch.channels_last)
-    pixels = np.random.default_rng(0).random((BATCH, 3, size_px, size_px), np.float32)
+    largest = embedding.batch_size(size_px)
+    pixels = np.random.default_rng(0).random((largest, 3, size_px, size_px), np.float32)
     batch = torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)
 
     def forward(size):
         with torch.inference_mode():
             return len(net(batch[:size]))
 
-    sizes = [BATCH] * (n // BATCH) + ([n % BATCH] if n % BATCH else [])
+    sizes = [largest] * (n // largest) + ([n % largest] if n % largest else [])
     one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}
 
     def work():
@@ -68,7 +71,7 @@ def _bare(folder, n, size_px):
             total = sum(pool.map(forward, sizes))
         return lambda: {"vectors": total}
 
-    forward(BATCH)
+    forward(largest)
     return work
 
 

@@ -76,6 +76,11 @@ def read_part(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     return (vectors, reasons) if (reasons == "").sum() == len(vectors) else None
 
 
+def batch_size(size_px: int) -> int:
+    """Crops that a thread embeds at once: fewer where they are large, so that memory stays flat."""
+    return max(1, min(BATCH, BATCH_PIXELS // size_px**2))
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, and of a `config.json` beside it, which may say what the network is."""
     digest = hashlib.sha256()
@@ -106,7 +111,7 @@ def _digest(part: pd.DataFrame, root: Path, settings: list) -> str:
 
 def _stream(net, parts: list, root: Path, size_px: int, *, threads: int) -> Iterator:
     """For each row its vector [D], or the text that says why there is none."""
-    n = max(1, min(BATCH, BATCH_PIXELS // size_px**2))
+    n = batch_size(size_px)
     batches = (part.iloc[i : i + n] for part in parts for i in range(0, len(part), n))
     net = net.to(memory_format=torch.channels_last)
     job = partial(_batch, net, root=root, size_px=size_px)

@@ -17,6 +17,7 @@ from miewid_lib.paths import ROOT, need
 
 CODE = ("miewid_lib", "notebooks", "dvc.yaml", ".dvcignore")
 RESULTS = ("tables", "figures", "metrics")  # pages show photos, so they stay in the workspace
+WITH_PHOTOS = ("explanations.png",)  # figures that do, and stay as well
 
 
 def workspace(scale: str, folder: Path, photos: Path | None = None) -> Path:
@@ -67,7 +68,8 @@ def _copy(source: Path, target: Path) -> None:
         return
     if target.exists():
         shutil.rmtree(target)
-    ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "*.ipynb", ".gitignore")
+    left = ("__pycache__", ".ipynb_checkpoints", "*.ipynb", ".gitignore", *WITH_PHOTOS)
+    ignore = shutil.ignore_patterns(*left)
     shutil.copytree(source, target, ignore=ignore)
 
 

@@ -59,7 +59,8 @@ everything = coco.read_folder(photo_root, rename_species=rename_species)
 everything.sample(5, random_state=seed).drop(columns=["theta_rad", "identity", "source", "date"])
 
 # %% [markdown]
-# A line is an **annotation**: one animal in one photo. The columns, and what they hold:
+# A line is an **annotation**: one animal in one photo. The sample leaves out four of the columns;
+# all of them, and what they hold:
 
 # %%
 import pandas as pd
@@ -105,8 +106,9 @@ sides = everything.groupby("species").agg(
 sides.assign(lateral=sides.index.isin(lateral))
 
 # %% [markdown]
-# Where the two numbers differ, sides count apart. In all other species the table has one identity
-# for each individual.
+# Where the two numbers differ, sides count apart. They need not be doubled, since many an animal
+# was photographed from one side only. In all other species the table has one identity for each
+# individual.
 #
 # ## What is an encounter?
 #
@@ -158,19 +160,27 @@ reasons = dropped.groupby(["reason", "species"]).size().unstack(fill_value=0)
 reasons.assign(all=reasons.sum(axis=1))
 
 # %% [markdown]
-# Look at a few of them. Would you have used these photos?
+# Look at a few of them, whole photos with their boxes. For each row, is it the photo that is at
+# fault, the box, or neither, so that only a name is missing?
 
-# %% alt="Photos that were dropped, one row for each reason"
+# %% alt="Photos that were dropped and their boxes, one row for each reason"
+import numpy as np
+from PIL import Image, ImageDraw
+
 readable = dropped[~dropped["reason"].isin(["photo missing", "photo unreadable"])]
 examples = readable.groupby("reason").head(3)
 faulty = {reason: [] for reason in examples["reason"]}
 for r in examples.itertuples():
-    faulty[r.reason].append(images.load(photo_root / r.image_path))
+    photo = Image.fromarray(images.load(photo_root / r.image_path))
+    corners = np.nan_to_num([r.x, r.y, r.x + max(r.w, 0), r.y + max(r.h, 0)])
+    width_px = max(3, photo.width // 80)
+    ImageDraw.Draw(photo).rectangle(corners.tolist(), outline=figures.QUERY, width=width_px)
+    faulty[r.reason].append(np.asarray(photo))
 figures.photo_grid(faulty, size_in=1.6) if faulty else "no dropped photo can be shown"
 
 # %% [markdown]
-# The whole photo is shown. A box that only sticks out a little is kept and cut at the edge; it
-# goes when more than half of it lies outside.
+# A box that only sticks out a little is kept and cut at the edge; it goes when more than half of
+# it lies outside.
 #
 # ## Cutting a crop by hand
 #
@@ -179,8 +189,6 @@ figures.photo_grid(faulty, size_in=1.6) if faulty else "no dropped photo can be 
 # that is not turned, that is one slice and one resize.
 
 # %%
-from PIL import Image
-
 row = table[(table["theta_rad"] == 0)].iloc[0]
 photo = images.load(photo_root / row["image_path"])
 x, y, w, h = (int(value) for value in row[["x", "y", "w", "h"]])  # whole pixels
@@ -193,8 +201,6 @@ window.shape
 # another in testing; here one function cuts every crop, and our hand-made one agrees with it.
 
 # %%
-import numpy as np
-
 by_hand = np.asarray(Image.fromarray(window).resize((size_px, size_px), Image.Resampling.BILINEAR))
 by_library = images.crop(photo, tuple(row[["x", "y", "w", "h"]]), size_px=size_px)
 int(np.abs(by_hand.astype(int) - by_library).max())

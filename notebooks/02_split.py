@@ -69,15 +69,19 @@ thumbnails = blocks.reshape(len(blocks), -1)
 thumbnails = thumbnails - thumbnails.mean(axis=1, keepdims=True)
 
 # %% [markdown]
-# Twice each thumbnail looks for its animal among all other photos of its species: once with every
-# photo allowed, as under a random split, and once with those of its own encounter left out. Only
+# A photo that looks for its animal is a **query**, and the photo most like it is its answer.
+# **Top-1** is the share of queries whose answer shows the same animal; **chance** is what guessing
+# would reach. (Chapter 4 does this by hand.)
+#
+# Each thumbnail asks twice among all other photos of its species: once with every photo allowed,
+# as may happen under a random split, and once with those of its own encounter left out. Only
 # queries that can be asked both ways count, so that both columns speak of the same photos.
 
 # %%
 from miewid_lib import retrieval
 
 ask = {"embeddings": thumbnails, "identities": table["identity"], "groups": table["species"]}
-allowed = {"random split": None, "own encounter left out": table["encounter"]}
+allowed = {"all photos allowed": None, "own encounter left out": table["encounter"]}
 answers = {name: retrieval.one_vs_rest(**ask, exclude=own) for name, own in allowed.items()}
 askable = answers["own encounter left out"]["top1"].notna()
 answers = {name: table[askable] for name, table in answers.items()}
@@ -102,7 +106,7 @@ top1.loc["mean over species"] = top1.mean()
 # Two questions, and they differ. *Will the system recognise an animal that is in the catalogue, on
 # a new day?* For that, some encounters of an individual are for training and others for testing:
 # it is **seen**. *Will it tell apart animals that came into the catalogue after training?* For
-# that, an individual is only in the test: it is **unseen**. About half of the test identities are
+# that, an identity is only in the test: it is **unseen**. About half of the test identities are
 # of each kind. In both cases an encounter stays whole.
 #
 # ## Three animals by hand
@@ -143,26 +147,28 @@ parts.groupby(["part", "reason"], dropna=False).size().rename("annotations").res
 
 # %% [markdown]
 # Every photo that is used nowhere has its reason. One photo an encounter costs many photos; it is
-# what makes the scores honest. The diagram shows individuals of one species, each square a photo,
-# a gap between encounters.
+# what makes the scores honest. The diagram shows one species: a line for each identity, a square
+# for each photo, a gap between encounters. Where flanks differ, they have lines of their own, and
+# one may be unseen while the other was trained on: the network never met *its* pattern.
 
 # %%
 kinds = parts["part"].where(parts["part"] != "test", "test unseen")
+individual = parts["identity"].str.split("|", n=1).str[1]  # with its side, where sides differ
 parts["label"] = kinds.mask((parts["part"] == "test") & parts["seen"], "test seen")
 
-# %% alt="One line an individual, a square a photo; whole encounters go to training or test"
+# %% alt="One line an identity, a square a photo; whole encounters go to training or test"
 from miewid_lib import figures
 
 example = parts["species"].value_counts().index[0]
-figures.split_diagram(parts[parts["species"] == example])
+figures.split_diagram(parts.assign(individual=individual)[parts["species"] == example])
 
 # %% [markdown]
 # The same animals under the random split. Look for encounters with both colours: each of them is
 # the leak, made visible.
 
-# %% alt="The same individuals split at random: both colours occur inside one encounter"
+# %% alt="The same identities split at random: both colours occur inside one encounter"
 naive["label"] = naive["part"].replace("test", "test seen")
-figures.split_diagram(naive[naive["species"] == example])
+figures.split_diagram(naive.assign(individual=individual)[naive["species"] == example])
 
 # %% [markdown]
 # ## Did we get what we asked for?

@@ -37,6 +37,13 @@ threads = 2  # of torch; fixed, because the last bits of a sum depend on it
 n_bootstrap = 1000  # resamples behind each 95 % interval
 
 # %% [markdown]
+# *If you skipped chapter 3:* a network turns a photo into a list of numbers, its **embedding**.
+# Training moves the network in small **steps**, a few photos each, so that embeddings of one animal
+# point the same way; the **loss** says how badly they still do, and an **epoch** is one pass over
+# all photos. A **seed** fixes all that is random in it: two seeds are two trainings. The model
+# `multispecies` learned all species together, `single` is one network for each species with as
+# many epochs, `single_matched` the same with more steps.
+#
 # ## Four photos by hand
 #
 # Four photos, two of Ada and two of Ben, each with an embedding of two numbers. We divide every
@@ -52,8 +59,8 @@ similarity = vectors @ vectors.T  # [query, candidate]
 similarity.round(2)
 
 # %% [markdown]
-# Each photo is most similar to *itself*. Leave that in and every method scores 100 %: a query must
-# never find itself, so we take out the diagonal. In **one-vs-rest** every photo is the query once
+# Each photo is most similar to *itself*. A query must never find itself (the exercises ask what
+# happens if it can), so we take out the diagonal. In **one-vs-rest** every photo is the query once
 # and all others are the database.
 
 # %%
@@ -83,8 +90,9 @@ by_library[["identity", "n_candidates", "n_mates", "chance_top1", "top1", "avera
 # ## From photos to vectors
 #
 # Now the networks. Each embeds the test photos of the species it answers for. Beside the models of
-# chapter 3 stand the features of the same backbone *before* training on individual animals, under
-# the name `imagenet`: what a network knows that can only tell zebras from teapots.
+# chapter 3 stand the features of their common starting point (the **backbone**) *before* training
+# on individual animals, under the name `imagenet`: what a network knows that can only tell zebras
+# from teapots.
 
 # %%
 import torch
@@ -114,9 +122,8 @@ files = pd.concat([pd.read_csv(folder / "runs.csv") for folder in folders.values
 files.groupby(["model", "seed"], sort=False)[["file", "species"]].nunique()
 
 # %% [markdown]
-# Embedding is a pass through the network in batches, without dropout and with the statistics that
-# BatchNorm learned. A species that no network answers for would leave a gap; the check at the end
-# of the page would find it.
+# Every test photo goes through each of its networks once; nothing is learned here. A species that
+# no network answers for would leave a gap; the check at the end of the page would find it.
 
 # %%
 from miewid_lib.progress import progress
@@ -130,8 +137,8 @@ for (model, run_seed, file), part in progress(networks, label="embedding"):
     embeddings.setdefault((model, run_seed), empty)[mine] = training.embed(net, crops[mine])
 
 # %% [markdown]
-# Last, the features before training: the same backbone with its ImageNet weights, the pooling at
-# its starting power and a BatchNorm that has seen nothing yet and so changes nothing.
+# Last, the common starting point: the same backbone with its ImageNet weights, before any training
+# on individuals.
 
 # %%
 joint = files[files["model"] == "multispecies"].iloc[0]
@@ -144,9 +151,9 @@ pd.Series({f"{model}, seed {s}": v.shape[1] for (model, s), v in embeddings.item
 # ## Every photo asks once
 #
 # The database of a query is all other test photos of its species. The split left one photo of each
-# encounter (or burst) of an identity. What `exclude` still takes out is the other side of a
-# `lateral` animal in the same encounter. Where a source knows neither encounters nor bursts,
-# nothing can protect the score from near-duplicates.
+# encounter (or burst) of an identity. What `exclude` may still take out is the other side of a
+# `lateral` animal, where one encounter shows both. Where a source knows neither encounters nor
+# bursts, nothing can protect the score from near-duplicates.
 
 # %%
 who = {"groups": test["species"], "exclude": test["encounter"]}
@@ -199,9 +206,9 @@ order = list(table["species"].value_counts().sort_values(kind="stable").index)
 charts.scores(main, order=[name for name in order if name in set(scores["species"])])
 
 # %% [markdown]
-# Compare each mark with the black tick of chance before comparing marks with each other. A
-# species with a dozen identities has a chance of several per cent and bars that cover half of the
-# picture: no conclusion should rest on it alone.
+# Compare each mark with the black tick of chance before comparing marks with each other. The fewer
+# identities a species has, the higher is chance and the wider are the bars: no conclusion should
+# rest on such a species alone.
 #
 # ## Look at answers, not only at scores
 #
@@ -240,14 +247,14 @@ wide = wide.rename(columns={True: "seen", False: "unseen"})[["seen", "unseen"]]
 wide.xs("mean", level="seed").groupby("model").agg(["mean", "size"]).round(3)
 
 # %% [markdown]
-# A system for the field lives on the right-hand column: animals join a catalogue every season, and
+# For a system in the field the column *unseen* counts: animals join a catalogue every season, and
 # nobody wants to train again for each of them. Compare the rows of a column, not the two columns of
 # a row: a seen animal gave some of its encounters to training, so it has fewer mates here. The row
 # `imagenet`, which was trained on neither kind, shows how much of the gap that makes.
 #
 # ## A map of the embedding
 #
-# Two thousand dimensions cannot be drawn. t-SNE places photos on paper so that neighbours stay
+# So many dimensions cannot be drawn. t-SNE places photos on paper so that neighbours stay
 # neighbours; distances between far groups mean little. One dot a photo, first coloured by species.
 
 # %% alt="Map of test photos by t-SNE, one dot a photo, coloured by species"
@@ -261,14 +268,16 @@ figures.embedding_map(points, list(test["species"][sample]), title="species")
 
 # %% [markdown]
 # If the species part, remember that nobody named them: they are only classes that differ. Within
-# one species, colours are individuals, those with most test photos.
+# one species, colours are identities, those with most photos on the map. Where sides differ, expect
+# two clouds, left flanks and right flanks, and judge neighbours inside a cloud.
 
-# %% alt="The same map for one species, coloured by individual"
-largest = test["species"].value_counts().index[0]
-known = test.loc[test["species"] == largest, "individual"].value_counts().index[:12]
-inside = test["individual"].where(test["species"] == largest)[sample].isin(known).to_numpy()
+# %% alt="The same map for one species, coloured by identity"
+shown = test.loc[sample, ["species", "identity"]]
+largest = shown["species"].value_counts().index[0]
+own = shown.loc[shown["species"] == largest, "identity"].str.split("|", n=1).str[1]
+known = own[own.isin(own.value_counts().index[:10])]
 figures.embedding_map(
-    points[inside], list(test["individual"][sample][inside]), title=f"{largest}: individuals"
+    points[shown.index.isin(known.index)], list(known), title=f"{largest}: identities"
 )
 
 # %% [markdown]
@@ -339,8 +348,8 @@ text = json.dumps(metrics.to_dict(orient="index"), indent=2)
 # evaluators that disagree on ties and on animals with one photo, and both give a species with
 # fewer than twenty photos no score at all. The paper reports no intervals.
 #
-# **Exercises.** (1) Which photos does `exclude` still hide after the split? Look at a `lateral`
-# species. (2) Replace cosine by the
+# **Exercises.** (1) How many photos does `exclude` still hide after the split, and in which herd
+# would it hide more? (2) Replace cosine by the
 # Euclidean distance of unnormalised vectors. (3) How does chance change if the database holds only
 # photos of the same side?
 #

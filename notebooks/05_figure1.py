@@ -83,7 +83,8 @@ wider = retrieval.compare(averaged, pairs, resample_species=True, **options)
 wider[wider["species"] == "mean"].set_index("model_b")[columns].round(3)
 
 # %% [markdown]
-# Does the answer depend on the seed? The same difference once more, one training run against one:
+# Does the answer depend on the seed? The difference to `single` once more, one training run against
+# one (`single_matched` has a single run):
 
 # %%
 by_seed = {}
@@ -140,7 +141,11 @@ ends.assign(last_fall=1 - ends["loss"] / earlier).unstack().round(2)
 
 # %% [markdown]
 # The loss of different species cannot be compared (more identities make it larger), but the two
-# runs of one species can, and a small last fall says that more of the same would change little.
+# runs of one species can: where more steps brought it far down, the first run was stopped too
+# early. A small last fall is no sign that a network was done, since steps become shorter towards
+# the end of every run and the loss flattens wherever it is; a negative one is a loss that rose a
+# little. Whether the minimum of steps is enough, this table cannot say.
+#
 # Now the verdict: what joining is worth against either rival, species by species.
 
 # %%
@@ -150,8 +155,9 @@ verdict.pivot(index="species", columns="model_b", values="difference").round(3)
 # %% [markdown]
 # If there is an advantage in the first column that vanishes in the second, it was a matter of
 # patience. If it stays, and the networks of the second column know their own photos well, more
-# steps are no likely explanation. The joint network took more steps than any of them, but spread
-# over the photos of all species.
+# steps are no likely explanation. If it shrinks, both are true: part of it was patience, and the
+# rest is what joining may be worth; read that rest with *both* intervals above. The joint network
+# took more steps than any of them, but spread over the photos of all species.
 #
 # ## A question of your own
 #
@@ -163,8 +169,9 @@ verdict.pivot(index="species", columns="model_b", values="difference").round(3)
 # ## Where does joining help most?
 #
 # The paper, which compares with equal epochs, finds the largest gains where photos are few. Here is
-# the rank correlation of the gain with the number of annotations, for both comparisons; a negative
-# one would agree with the paper.
+# the rank correlation of the gain with the number of annotations, for both comparisons; a clearly
+# negative one would agree with the paper. With few species a value near zero says nothing either
+# way: chapter 12 gives its interval.
 
 # %%
 gain = differences[differences["species"] != "mean"].dropna(subset="difference")

@@ -49,6 +49,10 @@ efficientnetv2_minus_swinv2 = 4.5  # published, 49 species
 # interval includes zero (we cannot tell) or lies below (the opposite holds). What cannot be asked
 # here at all is **not testable at this scale**, which is no verdict on the claim. The size of a
 # difference need not agree with the paper's, and is shown beside it only where the paper has one.
+#
+# All intervals but that of the last correlation draw *animals*. So *replicated* means: for other
+# animals of these species. For other species, see the second table of chapter 5, whose intervals
+# draw species as well and are wider.
 
 # %%
 import inspect
@@ -66,7 +70,11 @@ print(inspect.getsource(claims.verdict))
 # %% [markdown]
 # ## The differences of chapters 5 to 8
 #
-# Each chapter has saved its comparisons in the same form, so that one line picks one of them.
+# Each chapter has saved its comparisons in the same form, so that one line picks one of them. You
+# need not have read them all. `heldout` is a joint network that never saw the species it is asked
+# about. `5` against `1` is five photos of the queried animal in the database against one; the
+# *first step* is what the second photo adds, the *last step* what the last one adds.
+# `efficientnetv2` and `swinv2` are two kinds of backbone.
 
 # %%
 import pandas as pd
@@ -85,9 +93,9 @@ saved = saved.set_index(["model_a", "model_b", "metric"]).sort_index()
 saved[["n_species", "n_queries", "difference", "difference_low", "difference_high"]]
 
 # %% [markdown]
-# Which species is not among them? The split of chapter 2 gives a species no test photo when its
-# animals have too few separate sightings. No claim below speaks of such a species, and the notes
-# name it.
+# Is a species missing? The split of chapter 2 gives a species no test photo when its animals have
+# too few separate sightings. No claim below speaks of such a species, and the notes name it. An
+# empty list means that every species has test photos.
 
 # %%
 table = pd.read_csv(need(ROOT / "data" / "split.csv", made_by="02_split"))
@@ -144,10 +152,12 @@ pd.DataFrame(rows)[["claim", "ours", "low", "high", "verdict"]].round(1)
 # %% [markdown]
 # ## A new species
 #
-# Chapter 10 left one line for each query, way of training and part of the new species. The paper's
-# three claims: the joint model beats the single one at *every* part (so the part where it does
-# least decides); on the smallest part, fine-tuning without the old photos beats training from
-# scratch; and with all of the new photos, training jointly again beats fine-tuning.
+# Chapter 10 left one line for each query, way of training and share of the new animals that was
+# used: from *scratch* on them alone, *fine-tuned* on them from a joint network, or *joint* on old
+# and new together. The paper's three claims: the joint model beats the single one at *every* share
+# (so the one where it does least decides); on the smallest share, fine-tuning without the old
+# photos beats training from scratch; and with all of the new photos, training jointly again beats
+# fine-tuning.
 
 # %%
 from miewid_lib import retrieval
@@ -164,8 +174,8 @@ by_share = {
 }
 
 # %% [markdown]
-# One comparison for each pair of ways and each part; from here on only their means over species
-# count. A claim about *every* part is as strong as the part where it is weakest.
+# One comparison for each pair of ways and each share; from here on only their means over species
+# count. A claim about *every* share is as strong as the one where it is weakest.
 
 # %%
 steps = pd.concat(by_share, names=["share"]).reset_index(level="share")
@@ -201,7 +211,7 @@ rows.append(claims.rank_claim("joining helps most where photos are few", gain, *
 # ## What could not be asked
 #
 # A claim about a network that is not here gets a line all the same. Leaving it out would make the
-# list look more complete than it is. Its cells stay empty but for the paper's own number.
+# list look more complete than it is. It has no number of ours and no interval.
 
 # %%
 public = pd.read_csv(need(folder / "public_models.csv", made_by="09_public_models"))

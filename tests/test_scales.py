@@ -48,6 +48,20 @@ def test_collected_results_hold_no_page(tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(scales.RESULTS)
 
 
+def test_figures_that_show_photos_are_not_collected(tmp_path):
+    for name in scales.RESULTS:
+        (tmp_path / "run" / "reports" / name).mkdir(parents=True)
+    for name in ("figure1.png", *scales.WITH_PHOTOS):
+        (tmp_path / "run" / "reports" / "figures" / name).write_bytes(b"x")
+    scales.collect(tmp_path / "run", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out" / "figures").iterdir()] == ["figure1.png"]
+    # a new figure must be put on one side or the other before it can be collected
+    charts = {*(f"figure{i}.png" for i in range(1, 5)), "new_species.png", "poster.png"}
+    made = {path.name for path in (ROOT / "reports" / "figures").glob("*.png")}
+    assert made <= charts | set(scales.WITH_PHOTOS)
+    assert {path.name for path in (ROOT / "reports" / "real" / "figures").glob("*")} <= charts
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

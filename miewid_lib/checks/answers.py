@@ -6,6 +6,7 @@ often made, as functions: whoever agrees with one of them is told what to think 
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from textwrap import shorten
 
 import numpy as np
 
@@ -85,4 +86,6 @@ def _fault(answer, right, draws, mistakes) -> str | None:
     for mine, theirs in shapes:
         if mine != theirs and not isinstance(wanted[0], str | set | frozenset):
             return f"it gives an array of shape {mine} where {theirs} is asked for"
-    return f"right on {hits} of {len(draws)} drawn inputs; compare with the rule in the text"
+    failed = next(d for d, a, b in zip(draws, got, wanted, strict=True) if not same(a, b))
+    shown = shorten(", ".join(map(repr, failed)), 100, placeholder=" ...")
+    return f"right on {hits} of {len(draws)} drawn inputs, not on ({shown}): compare with the text"

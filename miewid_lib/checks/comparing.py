@@ -26,7 +26,7 @@ def check_difference(answer) -> None:
         ),
         "a difference, not its size without a sign": lambda a, b, s: abs(_difference(a, b, s)),
         "a mean over species, not a sum": lambda a, b, s: len(np.unique(s)) * _difference(a, b, s),
-        "where is b": lambda a, b, s: _difference(a, 0 * b, s),
+        "the scores of the second model are not used": lambda a, b, s: _difference(a, 0 * b, s),
     }
     check(answer, _difference, draws, mistakes)
 

@@ -65,8 +65,9 @@ lost.rename("share that would leave").round(2).to_frame()
 # %% [markdown]
 # ## 2 · Fill in: what a box shows
 #
-# A box is (x, y, width, height) and may stick out of its photo. Write the window of whole pixels
-# that can be cut: left, top, right, bottom, clipped to the photo.
+# A box is (x, y, width, height) in whole pixels and may stick out of its photo. Return the tuple
+# `(left, top, right, bottom)` of the part that can be cut, clipped to the photo; `right` and
+# `bottom` are the first pixels *outside*.
 
 
 # %%
@@ -99,8 +100,9 @@ assert all((a == b).all() for a, b in zip(mine, library, strict=True)), "one cro
 # %% [markdown]
 # ## 3 · Fill in: who counts as one?
 #
-# Write the class of an annotation as text: `species|individual`, and `species|individual|viewpoint`
-# where the species is in the list `lateral` and the viewpoint is known (it is `None` otherwise).
+# Return the class of an annotation as one text: `species|individual`, and
+# `species|individual|viewpoint` where the species is in the list `lateral` and the viewpoint is
+# known (it is `None` otherwise).
 
 
 # %%

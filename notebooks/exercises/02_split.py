@@ -15,7 +15,8 @@
 # # Exercises 2 · Who is seen, who is new
 #
 # They belong to [chapter 2](../../02_split.ipynb) and need `data/annotations.csv`,
-# `data/crops.npz` and `data/split.csv`. Run the cells from top to bottom.
+# `data/crops.npz` and `data/split.csv`. Run the cells from top to bottom. Where it says *your
+# turn*, put your own lines in the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start
@@ -71,8 +72,8 @@ print("predicted:", prediction)
 # %% [markdown]
 # ## 2 · Fill in: the leak of a split
 #
-# Write the share of test photos whose `encounter` also has photos in the training part. `parts` has
-# the columns `part` (train, test or unused), `encounter` and `individual`.
+# Return the share (0 to 1) of test photos whose `encounter` also has photos in the training part.
+# `parts` has the columns `part` (train, test or unused), `encounter` and `individual`.
 
 
 # %%
@@ -96,7 +97,7 @@ pd.Series({"random split": leak(naive), "split of the book": leak(parts)}).map("
 # ## 3 · Fill in: one photo a sighting
 #
 # In the test, one photo of each identity in each encounter stays: the first by its
-# `annotation_id` in the order of text. Give the ids that stay, as a `set`.
+# `annotation_id` in the order of text. Return the ids that stay, as a `set`.
 
 
 # %%

@@ -15,7 +15,8 @@
 # # Exercises 3 · One embedding for all species
 #
 # They belong to [chapter 3](../../03_train.ipynb) and need `data/split.csv` and the joint model in
-# `data/models/multispecies`. Nothing is trained here. Run the cells from top to bottom.
+# `data/models/multispecies`. Nothing is trained here. Run the cells from top to bottom. Where it
+# says *your turn*, put your own lines in the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start

@@ -15,7 +15,8 @@
 # # Exercises 4 · Asking one photo against the rest
 #
 # They belong to [chapter 4](../../04_evaluate.ipynb) and need `data/split.csv`,
-# `data/embeddings.npz` and `data/per_query.csv`. Run the cells from top to bottom.
+# `data/embeddings.npz` and `data/per_query.csv`. Run the cells from top to bottom. Where it says
+# *your turn*, put your own lines in the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start
@@ -34,14 +35,14 @@ table = annotations.read(need(ROOT / "data" / "split.csv", made_by="02_split"))
 test = table[table["part"] == "test"].reset_index(drop=True)
 saved = np.load(need(ROOT / "data" / "embeddings.npz", made_by="04_evaluate"))
 per_query = pd.read_csv(need(ROOT / "data" / "per_query.csv", made_by="04_evaluate"))
-joint, untrained = saved["multispecies-seed0"], saved["imagenet-seed0"]
+joint, imagenet = saved["multispecies-seed0"], saved["imagenet-seed0"]
 
 # %% [markdown]
 # ## 1 · Predict, then run: the query stays in the database
 #
 # Somebody forgets to take the query itself out of the database. What does top-1 become, in per
-# cent, for the joint model and for a network that was never trained on animals? Write
-# `prediction = (joint, untrained)`.
+# cent, for the joint model and for one that was never trained to tell individuals apart? Write
+# `prediction = (joint, imagenet)`.
 
 # %%
 ### BEGIN SOLUTION
@@ -52,7 +53,7 @@ prediction = (100, 100)
 names = list(test["identity"])
 wrong = {
     name: 100 * retrieval.query_database(vectors, names, vectors, names)["top1"].mean()
-    for name, vectors in (("joint", joint), ("untrained", untrained))
+    for name, vectors in (("joint", joint), ("imagenet", imagenet))
 }
 print("predicted:", prediction)
 pd.Series(wrong).round(1)
@@ -62,14 +63,14 @@ pd.Series(wrong).round(1)
 
 # %% [markdown] tags=["solution"]
 # The score does not depend on the model, nor on the number of animals: everyone finds the photo
-# itself. A row for an untrained network beside the others would show it at once, and so would the
+# itself. A row for a network that never learned individuals would show it at once, and so would the
 # chance level, which cannot explain a perfect score.
 
 # %% [markdown]
 # ## 2 · Fill in: top-1
 #
-# `vectors` [N, D] are not of length one, `names` [N] is an array of text. Give the share of photos
-# whose nearest *other* photo, by cosine, shows the same animal.
+# `vectors` [N, D] are not of length one, `names` [N] is an array of text. Return the share (0 to 1)
+# of photos whose nearest *other* photo, by cosine, shows the same animal.
 
 
 # %%
@@ -85,14 +86,15 @@ def top1(vectors, names):
 checks.check_top1(top1)
 
 # %% [markdown]
-# Match the table of the chapter, species by species:
+# Compare with the chapter's answers of the *first seed*, species by species. (Its printed table has
+# the mean over the seeds, which differs.)
 
 # %%
 shown = per_query[(per_query["model"] == "multispecies") & (per_query["seed"] == 0)]
 shown = shown.groupby("species")["top1"].mean()
 rows = test.groupby("species").indices
 mine = {name: top1(joint[i], test["identity"].to_numpy()[i]) for name, i in rows.items()}
-both = pd.DataFrame({"yours": mine, "chapter 4": shown})
+both = pd.DataFrame({"yours": mine, "chapter 4, seed 0": shown})
 both.round(3)
 
 # %% [markdown]
@@ -102,7 +104,7 @@ both.round(3)
 # ## 3 · Fill in: average precision
 #
 # `ranks` are the ranks of a query's mates, from 1, in any order. Sort them; the *i*-th has rank
-# *r*. Give the mean of *i/r*.
+# *r*. Return the mean of *i/r*.
 
 
 # %%

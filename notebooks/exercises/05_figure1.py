@@ -15,7 +15,7 @@
 # # Exercises 5 · One model for all, or one a species?
 #
 # They belong to [chapter 5](../../05_figure1.ipynb) and need `data/per_query.csv`. Run the cells
-# from top to bottom.
+# from top to bottom. Where it says *your turn*, put your own lines in the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start
@@ -36,13 +36,13 @@ averaged = retrieval.mean_over_seeds(per_query)
 # %% [markdown]
 # ## 1 · Predict, then run: fewer resamples
 #
-# The interval of the mean difference rests on 2000 resamples. With 50 of them, repeated with ten
-# seeds, what becomes of its *width* on average, and what of its *ends*? Write
-# `prediction = "narrower"`, `"wider"` or `"about as wide, ends that jump"`.
+# The interval of the mean difference rests on 2000 resamples. Suppose it is computed ten times,
+# with ten seeds: by how many points does its lower end jump (as a standard deviation) with 50
+# resamples, and with 2000? Write `prediction = (points with 50, points with 2000)`.
 
 # %%
 ### BEGIN SOLUTION
-prediction = "about as wide, ends that jump"
+prediction = (0.8, 0.1)
 ### END SOLUTION
 
 # %%
@@ -58,19 +58,20 @@ print("predicted:", prediction)
 (100 * pd.DataFrame(rows).set_index("resamples")).groupby("resamples").agg(["mean", "std"]).round(2)
 
 # %% [markdown]
-# In points. Which two things are often confused here, and which of them gets smaller with more
-# animals?
+# In points; the spread of the lower end is `low`, `std`. The width is nearly the same in both rows.
+# Which two things are often confused here, and which of them gets smaller with more animals?
 
 # %% [markdown] tags=["solution"]
 # The width of the interval says how much other *animals* would change the result; only more animals
 # make it narrower. The spread of its ends over seeds says how well the interval was *computed*;
-# more resamples make that smaller, and that costs seconds instead of field work.
+# more resamples make that smaller, and that costs seconds instead of field work. (With 50 the width
+# comes out a little too small: the extremes of a few draws are not extreme enough.)
 
 # %% [markdown]
 # ## 2 · Fill in: a paired difference
 #
 # `a` and `b` [N] are the scores of two models on the same queries, `species` [N] is an array of
-# text. Give the mean over species of the mean difference a - b of their queries.
+# text. Return the mean over species of the mean difference a - b of their queries.
 
 
 # %%

@@ -15,7 +15,8 @@
 # # Exercises 6 · A species nobody trained on
 #
 # They belong to [chapter 6](../../06_figure2.ipynb) and need `data/per_query.csv`,
-# `data/per_query_heldout.csv` and `data/split.csv`. Run the cells from top to bottom.
+# `data/per_query_heldout.csv` and `data/split.csv`. Run the cells from top to bottom. Where it says
+# *your turn*, put your own lines in the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start

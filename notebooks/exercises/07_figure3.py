@@ -15,7 +15,8 @@
 # # Exercises 7 · How many photos does a catalogue need?
 #
 # They belong to [chapter 7](../../07_figure3.ipynb) and need `data/split.csv` and
-# `data/embeddings.npz`. Run the cells from top to bottom.
+# `data/embeddings.npz`. Run the cells from top to bottom. Where it says *your turn*, put your own
+# lines in the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start

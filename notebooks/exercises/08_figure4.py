@@ -15,7 +15,8 @@
 # # Exercises 8 · Two kinds of backbone
 #
 # They belong to [chapter 8](../../08_figure4.ipynb) and need the models of figure 4 in
-# `data/models`. Nothing is trained here. Run the cells from top to bottom.
+# `data/models`. Nothing is trained here. Run the cells from top to bottom. Where it says *your
+# turn*, put your own lines in the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start

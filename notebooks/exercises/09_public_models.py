@@ -15,7 +15,8 @@
 # # Exercises 9 · Against public models
 #
 # They belong to [chapter 9](../../09_public_models.ipynb) and need `data/split.csv` and the photos.
-# No weights have to be downloaded. Run the cells from top to bottom.
+# No weights have to be downloaded. Run the cells from top to bottom. Where it says *your turn*, put
+# your own lines in the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start

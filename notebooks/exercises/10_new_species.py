@@ -15,7 +15,8 @@
 # # Exercises 10 · A new species arrives
 #
 # They belong to [chapter 10](../../10_new_species.ipynb) and need `data/new_species.csv`. Nothing
-# is trained here. Run the cells from top to bottom.
+# is trained here. Run the cells from top to bottom. Where it says *your turn*, put your own lines
+# in the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start

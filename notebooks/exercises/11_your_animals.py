@@ -15,7 +15,8 @@
 # # Exercises 11 · Your animals
 #
 # They belong to [chapter 11](../../11_your_animals.ipynb) and need
-# `reports/tables/your_animals.csv`. Run the cells from top to bottom.
+# `reports/tables/your_animals.csv`. Run the cells from top to bottom. Where it says *your turn*,
+# put your own lines in the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start

@@ -15,7 +15,8 @@
 # # Exercises 12 · What replicates?
 #
 # They belong to [chapter 12](../../12_claims.ipynb) and need `data/per_query.csv` and the tables in
-# `reports/tables`. Run the cells from top to bottom.
+# `reports/tables`. Run the cells from top to bottom. Where it says *your turn*, put your own lines
+# in the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start
@@ -61,8 +62,8 @@ for said, (low, high) in zip(prediction, intervals, strict=True):
 # %% [markdown]
 # ## 2 · Fill in: the verdict
 #
-# Give `claims.REPLICATED` if the interval lies above zero, `claims.NOT_REPLICATED` if it does not,
-# and `claims.NOT_TESTABLE` if there is no interval (NaN).
+# Return `claims.REPLICATED` if the interval lies above zero (a lower end of exactly zero does not),
+# `claims.NOT_REPLICATED` if it does not, and `claims.NOT_TESTABLE` if there is no interval (NaN).
 
 
 # %%
@@ -88,8 +89,9 @@ table.assign(yours=mine)[["claim", "low", "high", "verdict", "yours"]]
 # ## 3 · Fill in: a claim of your own
 #
 # *The joint model finds the animal among five candidates more often than the single models do.*
-# Compare `multispecies` with `single` on `top5` by `retrieval.compare`, take the row `mean`, and
-# make a line of it by `claims.claim`. Call it `mine`.
+# Compare `averaged` for the pairs `[("multispecies", "single")]` on `metrics=("top5",)` by
+# `retrieval.compare` (seed 0, 1000 resamples). Take the row whose `species` is `mean`, and make a
+# line of it by `claims.claim(text, row)`. Call that line `mine`.
 
 # %%
 averaged = retrieval.mean_over_seeds(per_query)
@@ -103,16 +105,16 @@ pd.Series(mine).to_frame("your claim")
 
 # %%
 assert mine["n_queries"] == table["n_queries"].iloc[0], "figure 1 asks the same queries"
-assert mine["verdict"] == verdict(mine["low"], mine["high"])
+assert mine["verdict"] == claims.verdict(mine["low"], mine["high"])[0]
 
 # %% [markdown]
 # You could have asked for top-5, top-10, top-20 or mAP, for all species or for some. Why does it
 # matter that you chose *before* looking?
 
 # %% [markdown] tags=["solution"]
-# With enough questions one of the intervals lies above zero by luck: each of them is wrong in about
-# one of twenty cases. A claim that was picked because it came out says little. So write the claim
-# down first, and report all that were asked.
+# With enough questions one of the intervals lies above zero by luck: where there is no difference,
+# about one of forty does. A claim that was picked because it came out says little. So write the
+# claim down first, and report all that were asked.
 
 # %% [markdown]
 # ## 4 · Change a parameter: another published number

@@ -15,7 +15,8 @@
 # # Exercises 13 · Fine-tune on your own animals
 #
 # They belong to [chapter 13](../../13_finetune.ipynb) and need `data/models/finetuned`. Nothing is
-# trained here. Run the cells from top to bottom.
+# trained here. Run the cells from top to bottom. Where it says *your turn*, put your own lines in
+# the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start

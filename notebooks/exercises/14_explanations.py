@@ -15,7 +15,8 @@
 # # Exercises 14 · Animal or grass?
 #
 # They belong to [chapter 14](../../14_explanations.ipynb) and need
-# `reports/tables/explanations.csv`. Run the cells from top to bottom.
+# `reports/tables/explanations.csv`. Run the cells from top to bottom. Where it says *your turn*,
+# put your own lines in the place of `raise`.
 
 # %%
 from miewid_lib.checks.session import start
