@@ -1,5 +1,6 @@
 """What the paper's size would cost, stage by stage, from what the other cases measured."""
 
+from benchmarks import loss
 from benchmarks.paper_scale import N_ANNOTATIONS, N_INDIVIDUALS, N_SPECIES
 
 TRAIN_SHARE, EPOCHS, SIZE_PX = 0.7, 30, 256  # params/paper.yaml; a test holds them equal
@@ -13,6 +14,27 @@ Costs of an item as measured above, times the paper's numbers: {N_ANNOTATIONS:,}
 cards are floating-point operations divided by {GPU_TFLOPS} tera a second, an assumption; forward
 and backward together count three times the forward pass. Photos are taken to be those of the
 loading case."""
+
+PLAN = """### When the loss head does not fit
+
+Its weights grow with the animals: {numbers:,} numbers at the paper's size, {head_gb:.1f} GB, four
+times that with gradient and Adam's moments{measured}. Two ways out, neither needed at this size and
+neither built. *Shard the classes*: each of n cards keeps the sub-centers of C / n identities,
+gathers the features of the batch, and needs from the others only the largest logit and the sum of
+exponentials of each photo; the result is exact. *Sample the classes*: a step uses the identities of
+its batch and a random tenth of all others (partial FC, An et al. 2022), which is an approximation
+to be checked on a tuning split."""
+
+
+def plan(reports: dict[str, dict]) -> str:
+    """Say what the loss head needs at the paper's size and what to do where that is too much."""
+    numbers = N_INDIVIDUALS * loss.SUBCENTERS * loss.SIZE
+    measured = ""
+    for result in reports.get("loss_large", {"results": []})["results"]:
+        ours = result["sides"][0]
+        memory, seconds = f"{ours['peak_mb'] / 1e3:.1f} GB", f"{ours['seconds']:.1f} s"
+        measured = f". Measured on the CPU, forward and backward: {memory} beside them, {seconds}"
+    return PLAN.format(numbers=numbers, head_gb=4 * numbers / 1e9, measured=measured)
 
 
 def rows(reports: dict[str, dict]) -> list[list[str]]:
@@ -59,4 +81,4 @@ def text(reports: dict[str, dict]) -> str:
     if not found:
         return ""
     lines = [HEAD, "| --- | ---: | ---: | ---: | --- |", *(f"| {' | '.join(r)} |" for r in found)]
-    return "\n\n".join([INTRO, "\n".join(lines)])
+    return "\n\n".join([INTRO, "\n".join(lines), plan(reports)])

@@ -34,6 +34,7 @@ QUICK = (  # case, size, repeats, with peers: less than ten minutes on two idle 
 )
 LARGE = (  # about two hours
     ("loss", {"n_classes": 37_138}, 3, True),
+    ("photos", {"n": 10_000, "size_px": 112}, 1, True),
     ("photos", {"n": 10_000, "size_px": 224}, 1, True),
     ("paper_scale", {"part": "first steps"}, 1, True),
     ("paper_scale", {"part": "no network"}, 1, True),

@@ -47,7 +47,8 @@ def one_vs_rest(
     group_of, met = meetings(groups, exclude, len(vectors))
     scores = np.empty((len(vectors), 4))
     for rows, left_out in met:
-        photos = vectors[rows], codes[rows]
+        own = vectors if len(rows) == len(vectors) else vectors[rows]  # one group: no second copy
+        photos = own, codes[rows]
         scores[rows] = _scores(*photos, *photos, left_out.__getitem__)
     return _table(names, group_of, scores, top_k)
 

@@ -45,8 +45,9 @@ def unit(embeddings: np.ndarray, name: str) -> np.ndarray:
     for bad, what in ((infinite, "holds NaN or infinity"), (zero, "is all zeros")):
         if bad.any():
             raise RetrievalError(f"{name}: row {bad.argmax()} {what} ({bad.sum()} such rows)")
-    x /= np.abs(x).max(axis=1, keepdims=True, initial=0)  # so that no square overflows
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    for part in np.array_split(x, 1 + len(x) // 4096):  # views: no temporary as large as x
+        part /= np.abs(part).max(axis=1, keepdims=True, initial=0)  # so that no square overflows
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
     return x.astype(np.float32, copy=False)
 
 

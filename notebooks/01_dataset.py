@@ -160,8 +160,8 @@ reasons = dropped.groupby(["reason", "species"]).size().unstack(fill_value=0)
 reasons.assign(all=reasons.sum(axis=1))
 
 # %% [markdown]
-# Look at a few of them, whole photos with their boxes. For each row, is it the photo that is at
-# fault, the box, or neither, so that only a name is missing?
+# Look at a few of them, whole photos with their boxes (one that lies outside cannot be seen). For
+# each row, is it the photo that is at fault, the box, or neither, so that only a name is missing?
 
 # %% alt="Photos that were dropped and their boxes, one row for each reason"
 import numpy as np

@@ -118,7 +118,11 @@ def test_the_readme_quotes_ratios_of_the_reports(tmp_path):
     text = readme.read_text()
     assert "| loading | n = 100 | bare (limit) | 2.00 | 10, 4 |" in text and "old" not in text
     assert text.startswith("before\n") and text.endswith("after\n") and "2 cores (a cpu)" in text
-    assert "| 225,374 | 20.0 ms | 1.3 h | 44 GB of crops |" in budget.text({"loading": report})
+    text = budget.text({"loading": report})
+    assert "| 225,374 | 20.0 ms | 1.3 h | 44 GB of crops |" in text and "partial FC" in text
+    head = {"results": [{"sides": [{"peak_mb": 4200.0, "seconds": 3.21}]}]}
+    text = budget.text({"loading": report, "loss_large": head})
+    assert "239,762,928 numbers" in text.replace("\n", " ") and "4.2 GB beside them, 3.2 s" in text
 
 
 def test_the_budget_counts_with_the_parameters_of_the_paper():
