@@ -36,9 +36,8 @@ order = "random"  # who takes which role; by_size is the rule of the public code
 # %% [markdown]
 # ## The wrong way first
 #
-# The usual recipe of machine learning is to shuffle all photos and keep a part for testing. We do
-# that, and count how many test photos have a companion from the *same encounter* among the
-# training photos.
+# The usual recipe is to shuffle all photos and keep a part for testing. We do that, and count how
+# many test photos have a companion from the *same encounter* among the training photos.
 
 # %%
 from miewid_lib import annotations, splits
@@ -53,8 +52,7 @@ f"{test['encounter'].isin(train['encounter']).mean():.0%} of the test photos"
 
 # %% [markdown]
 # These were taken within minutes of a training photo of the same animal. How much does that help
-# somebody who knows *nothing* about animals? Take the most ignorant method: shrink
-# every crop to a grey thumbnail of 24 × 24 pixels and look for the closest one.
+# the most ignorant method: shrink every crop to a grey thumbnail and look for the closest one?
 
 # %%
 import numpy as np
@@ -74,8 +72,8 @@ thumbnails = thumbnails - thumbnails.mean(axis=1, keepdims=True)
 # would reach. (Chapter 4 does this by hand.)
 #
 # Each thumbnail asks twice among all other photos of its species: once with every photo allowed,
-# as may happen under a random split, and once with those of its own encounter left out. Only
-# queries that can be asked both ways count, so that both columns speak of the same photos.
+# as may happen under a random split, and once without its own encounter. Only queries that can be
+# asked both ways count.
 
 # %%
 from miewid_lib import retrieval
@@ -107,7 +105,7 @@ top1.loc["mean over species"] = top1.mean()
 # a new day?* For that, some encounters of an individual are for training and others for testing:
 # it is **seen**. *Will it tell apart animals that came into the catalogue after training?* For
 # that, an identity is only in the test: it is **unseen**. About half of the test identities are
-# of each kind. In both cases an encounter stays whole.
+# of each kind.
 #
 # ## Three animals by hand
 #
@@ -199,8 +197,7 @@ tests = pd.concat(rules, names=["rule"]).query("part == 'test'")
 tests.groupby(["seen", "rule"])["photos"].mean().unstack().round(1)
 
 # %% [markdown]
-# Under `by_size` the rows differ by construction. Under the lot they should be closer; a seen
-# animal still needs photos enough for both parts.
+# Under `by_size` the rows differ by construction; a seen animal always needs photos for both parts.
 #
 # ## Check
 
@@ -214,8 +211,7 @@ assert train.groupby("identity").size().min() >= 3
 assert test.groupby("identity").size().between(2, 10).all()
 
 # %% [markdown]
-# In words: no sighting lies in both parts, no unseen animal was trained on, a test identity shows
-# no encounter more than once, and the two limits on photos hold.
+# No sighting lies in both parts, no unseen animal was trained on, and the limits on photos hold.
 #
 # ## Save
 

@@ -73,10 +73,8 @@ mean[columns].round(3)
 
 # %% [markdown]
 # The tables show shares: 0.1 is ten points. Positive numbers say that the joint model is better. An
-# interval that lies on one side of zero
-# says that drawing other animals of the same species would hardly turn the sign. To speak of
-# *other species* one has to draw species as well, and the interval grows, since few species say
-# little:
+# interval on one side of zero says that drawing other animals of the same species would hardly turn
+# the sign. To speak of *other species* one has to draw species as well, and the interval grows:
 
 # %%
 wider = retrieval.compare(averaged, pairs, resample_species=True, **options)
@@ -119,11 +117,11 @@ figure
 # ## Is that fair?
 #
 # A network for one species has seen fewer photos, and has been moved by fewer *steps* of the
-# optimiser. If it loses, is that because it lacks other species or because it was not trained long
-# enough? `single_matched` answers: the same networks with a minimum of steps, which gives the
-# small species many more epochs (a species that has them already keeps the network of its first
-# seed). Is that enough? Compare how low each run got on its *own* training photos, and by what
-# fraction its loss still fell in the last quarter of its epochs.
+# optimiser. If it loses, does it lack other species, or was it not trained long enough?
+# `single_matched` answers: the same networks with a minimum of steps, which gives the small species
+# many more epochs (a species that has them already keeps the network of its first seed). Is that
+# enough? Compare how low each run got on its *own* training photos, and by what fraction its loss
+# still fell in the last quarter of its epochs.
 
 # %%
 folders = {name: ROOT / "data" / "models" / name for name in ("single", "single_matched")}
@@ -143,10 +141,10 @@ ends.assign(last_fall=1 - ends["loss"] / earlier).unstack().round(2)
 # The loss of different species cannot be compared (more identities make it larger), but the two
 # runs of one species can: where more steps brought it far down, the first run was stopped too
 # early. A small last fall is no sign that a network was done, since steps become shorter towards
-# the end of every run and the loss flattens wherever it is; a negative one is a loss that rose a
-# little. Whether the minimum of steps is enough, this table cannot say.
+# the end of every run; a negative one is a loss that rose a little. Whether the minimum of steps is
+# enough, this table cannot say.
 #
-# Now the verdict: what joining is worth against either rival, species by species.
+# Now what joining is worth against either rival, species by species.
 
 # %%
 verdict = differences[differences["model_b"].isin(["single", "single_matched"])]
@@ -155,16 +153,16 @@ verdict.pivot(index="species", columns="model_b", values="difference").round(3)
 # %% [markdown]
 # If there is an advantage in the first column that vanishes in the second, it was a matter of
 # patience. If it stays, and the networks of the second column know their own photos well, more
-# steps are no likely explanation. If it shrinks, both are true: part of it was patience, and the
-# rest is what joining may be worth; read that rest with *both* intervals above. The joint network
-# took more steps than any of them, but spread over the photos of all species.
+# steps are no likely explanation. If it shrinks, part of it was patience, and the rest is what
+# joining may be worth; read that rest with *both* intervals above. The joint network took more
+# steps than any of them, but spread over the photos of all species.
 #
 # ## A question of your own
 #
 # Would still more patience close the gap? DVC answers without touching the book: `dvc exp run -S
 # train.min_steps=300 -s train@single_matched evaluate figure1` runs just these three stages with
-# more steps. `dvc exp show --only-changed` then puts that run in a line below this one, with its
-# changed parameter and metrics: look at `multispecies_minus.single_matched.difference`.
+# more steps. `dvc exp show --only-changed` then shows that run below this one: look at
+# `multispecies_minus.single_matched.difference`.
 #
 # ## Where does joining help most?
 #
@@ -188,7 +186,7 @@ assert per_query.groupby("model")["annotation_id"].nunique().nunique() == 1
 assert not (differences["difference_low"] > differences["difference_high"]).any()
 
 # %% [markdown]
-# All models answered the same queries, and figure and table speak of the same species.
+# All models answered the same queries.
 #
 # ## Save
 
