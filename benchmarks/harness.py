@@ -146,9 +146,9 @@ def measure(case: str, size: dict, repeats: int, *, peers: bool, timeout_s: floa
 
 def _again(part: list[dict], mine: list[dict]) -> bool:
     """Whether to run a side once more: it worked, and was not far slower than ours."""
-    if not part or part is mine:
-        return not part or "missing" not in part[-1]
-    return "missing" not in part[-1] and part[-1]["seconds"] < ONCE * mine[-1]["seconds"]
+    if not part:
+        return True
+    return "missing" not in part[-1] and part[-1]["seconds"] < ONCE * mine[-1].get("seconds", 0)
 
 
 def _row(name: str, kind: str, part: list[dict], ratio: float | None) -> dict:

@@ -22,6 +22,7 @@ def test_a_side_far_slower_than_ours_or_missing_is_not_asked_again():
     assert harness._again([{"seconds": 2.9}], mine)
     assert not harness._again([{"seconds": 3.1}], mine)
     assert not harness._again([{"missing": "no wheel"}], mine)
+    assert not harness._again([{"seconds": 2.9}], [{"missing": "ours failed, which ends the run"}])
     thrice = {"a": 3 * [{"seconds": 2.0}], "slow": [{"seconds": 8.0}]}
     assert harness.ratios(thrice, "a") == {"slow": 0.25}
 
