@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from miewid_lib.errors import MiewidError
 from miewid_lib.losses import MARGIN_MAX_RAD, SCALE, SubCenterArcFace, dynamic_margins
@@ -215,6 +216,85 @@ def test_gradient_agrees_with_finite_differences():
     features = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 1, 2, 2, 2])
     assert torch.autograd.gradcheck(lambda x, _: head(x, labels), (features, head.weight))
+
+
+def gradients_of(head, features, labels):
+    head.weight.grad = None
+    features = features.clone().requires_grad_()
+    head(features, labels).backward()
+    return features.grad, head.weight.grad
+
+
+def test_gradients_are_those_of_normalised_subcenters_whatever_their_length():
+    torch.manual_seed(0)
+    head = SubCenterArcFace(12, 7, margins_rad=[0.3] * 7)
+    with torch.no_grad():
+        head.weight.mul_(torch.logspace(-3, 3, 21)[:, None])
+    features, labels = torch.randn(9, 12), torch.arange(9) % 7
+    ours = gradients_of(head, features, labels)
+
+    def plain(features):
+        rows = torch.nn.functional.normalize(head.weight)
+        cosines = torch.nn.functional.normalize(features) @ rows.T
+        return cosines.unflatten(1, (7, 3)).amax(2)
+
+    head.cosines = plain
+    for mine, expected in zip(ours, gradients_of(head, features, labels), strict=True):
+        scale = expected.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        torch.testing.assert_close(mine / scale, expected / scale, atol=1e-5, rtol=0)
+
+
+def test_a_subcenter_without_direction_stays_finite():
+    torch.manual_seed(0)
+    head = SubCenterArcFace(4, 3, margins_rad=[0.3] * 3)
+    with torch.no_grad():
+        head.weight[:3] = 0
+    features, labels = torch.randn(5, 4), torch.tensor([0, 1, 2, 1, 0])
+    assert (head.cosines(features)[:, 0] == 0).all()
+    assert all(torch.isfinite(gradient).all() for gradient in gradients_of(head, features, labels))
+
+
+def test_gradients_are_as_exact_inside_autocast():
+    torch.manual_seed(0)
+    head = SubCenterArcFace(32, 6, margins_rad=[0.3] * 6)
+    features, labels = torch.randn(4, 32), torch.tensor([0, 1, 2, 5])
+    expected = gradients_of(head, features, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = gradients_of(head, features, labels)
+    assert all(torch.equal(a, b) for a, b in zip(inside, expected, strict=True))
+
+
+def test_features_that_do_not_learn_leave_the_gradient_of_the_weight_as_it_is():
+    torch.manual_seed(0)
+    head = SubCenterArcFace(8, 5, margins_rad=[0.3] * 5)
+    features, labels = torch.randn(6, 8), torch.arange(6) % 5
+    _, expected = gradients_of(head, features, labels)
+    head.weight.grad = None
+    head(features, labels).backward()
+    assert torch.equal(head.weight.grad, expected)
+
+
+def test_many_classes_cost_no_memory_but_logits_and_gradient():
+    class Sizes(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.seen = {}
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                storage = result.untyped_storage()
+                self.seen[storage.data_ptr()] = storage.nbytes()
+            return result
+
+    head = SubCenterArcFace(64, 500, margins_rad=[0.3] * 500)
+    features, labels = torch.randn(4, 64, requires_grad=True), torch.arange(4)
+    with Sizes() as sizes:
+        loss = head(features, labels)
+        loss.backward()
+    whole = head.weight.numel() * 4
+    large = {at for at, n_bytes in sizes.seen.items() if n_bytes > whole // 4}
+    assert large == {head.weight.data_ptr(), head.weight.grad.data_ptr()}
 
 
 def test_the_margin_touches_the_target_column_only():
