@@ -4,6 +4,7 @@ Network time is when at least one loop that trains or applies a network showed i
 The rest is drawing, decoding, splits, bootstrap, figures, the start of kernels, DVC and weaving.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -55,10 +56,14 @@ def union_s(pairs: Iterable[tuple[float, float]]) -> float:
 
 
 def watch(command: list[str], folder: Path) -> list[tuple[float, str]]:
-    """Run a command in `folder`; return each line of its output with the time it came."""
+    """Run a command in `folder`; return each line of its output with the time it came.
+
+    The command imports the library from `folder`, not the one that this benchmark uses.
+    """
     lines, rest = [], b""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, cwd=folder, **pipes) as process:
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    with subprocess.Popen(command, cwd=folder, env=environment, **pipes) as process:
         while chunk := process.stdout.read1(65536):
             *whole, rest = re.split(rb"[\r\n]", rest + chunk)
             lines += [(time.perf_counter(), line.decode(errors="replace")) for line in whole]
