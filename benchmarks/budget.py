@@ -32,8 +32,8 @@ def plan(reports: dict[str, dict]) -> str:
     measured = ""
     for result in reports.get("loss_large", {"results": []})["results"]:
         ours = result["sides"][0]
-        memory, seconds = f"{ours['peak_mb'] / 1e3:.1f} GB", f"{ours['seconds']:.1f} s"
-        measured = f". Measured on the CPU, forward and backward: {memory} beside them, {seconds}"
+        cost = f"{ours['seconds']:.1f} s and {ours['peak_mb'] / 1e3:.1f} GB"
+        measured = f". Forward and backward took {cost} on the CPU, gradient included"
     return PLAN.format(numbers=numbers, head_gb=4 * numbers / 1e9, measured=measured)
 
 

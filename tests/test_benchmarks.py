@@ -89,6 +89,13 @@ def test_wall_time_counts_a_second_once_and_no_bar_of_drawing():
     assert len(wall.intervals([(1.0, line) for line in seen])) >= 1 and "end" in seen[-2]
 
 
+def test_wall_time_is_that_of_the_library_in_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (tmp_path / "miewid_lib.py").write_text("print('the copy')")
+    command = [sys.executable, "-P", "-c", "import miewid_lib"]  # as a kernel: no current folder
+    assert "the copy" in [line for _, line in wall.watch(command, tmp_path)]
+
+
 def test_photos_on_disk_become_as_many_vectors_as_the_network_alone_makes(tmp_path):
     from benchmarks import photos
 
@@ -123,7 +130,7 @@ def test_the_readme_quotes_ratios_of_the_reports(tmp_path):
     assert "| 225,374 | 20.0 ms | 1.3 h | 44 GB of crops |" in text and "partial FC" in text
     head = {"results": [{"sides": [{"peak_mb": 4200.0, "seconds": 3.21}]}]}
     text = budget.text({"loading": report, "loss_large": head})
-    assert "239,762,928 numbers" in text.replace("\n", " ") and "4.2 GB beside them, 3.2 s" in text
+    assert "239,762,928 numbers" in text.replace("\n", " ") and "took 3.2 s and 4.2 GB" in text
 
 
 def test_the_budget_counts_with_the_parameters_of_the_paper():
