@@ -42,7 +42,7 @@ device = "cpu"  # cpu or cuda
 model = "multispecies"  # or another of the five above
 backbone = "tf_efficientnet_lite0"  # any timm network
 pretrained = True  # start from ImageNet weights
-seeds = [0, 1]  # one run a seed for multispecies and single, the first seed for the others
+seeds = [0, 1]  # a run a seed for multispecies, single, backbones; the first for the others
 epochs = 10  # passes over the training photos
 batch_size = 32  # photos a step; the published value is 16
 min_steps = 150  # single_matched trains at least so many steps a species
@@ -281,7 +281,7 @@ plan
 # weights.
 
 # %%
-run_seeds = seeds if model in ("multispecies", "single") else seeds[:1]
+run_seeds = seeds if model in ("multispecies", "single", "backbones") else seeds[:1]
 
 # %% [markdown]
 # ## Train

@@ -126,7 +126,7 @@ layers.nlargest(5, "multiplications")
 # If you have a quarter of an hour, train both twice as long:
 #
 # ```sh
-# dvc exp run -S train.rival_epochs=20 -s train@backbones figure4
+# dvc exp run -S train.rival_epochs=16 -s train@backbones figure4
 # dvc exp show --only-changed
 # ```
 #
