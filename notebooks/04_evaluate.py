@@ -329,13 +329,13 @@ from miewid_lib.paths import reports
 
 out = evaluation.score_table(per_query, **options)
 out.round(4).to_csv(reports("tables") / "evaluate.csv", index=False)
-per_query.to_csv(ROOT / "data" / "per_query.csv", index=False)
 flat = {f"{model}-seed{s}": vectors for (model, s), vectors in embeddings.items()}
 np.savez(ROOT / "data" / "embeddings.npz", annotation_id=list(test["annotation_id"]), **flat)
 metrics = overall[overall["seed"] == "mean"].set_index("model")
 metrics = metrics[["chance_top1", "top1", "top5", "map"]].round(4)
 text = json.dumps(metrics.to_dict(orient="index"), indent=2)
 (reports("metrics") / "evaluate.json").write_text(text + "\n")
+per_query.to_csv(ROOT / "data" / "per_query.csv", index=False)
 
 # %% [markdown]
 # ## What we learned

@@ -195,11 +195,11 @@ import json
 
 from miewid_lib.paths import reports
 
-figure.savefig(reports("figures") / "figure1.png", **charts.PRINT)
 differences.round(4).to_csv(reports("tables") / "figure1.csv", index=False)
 numbers = mean[columns].round(4).to_dict(orient="index")
 text = json.dumps({"multispecies_minus": numbers}, indent=2)
 (reports("metrics") / "figure1.json").write_text(text + "\n")
+figure.savefig(reports("figures") / "figure1.png", **charts.PRINT)
 
 # %% [markdown]
 # ## What we learned

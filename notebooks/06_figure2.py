@@ -209,12 +209,12 @@ import json
 from miewid_lib.paths import reports
 
 heldout.to_csv(ROOT / "data" / "per_query_heldout.csv", index=False)
-figure.savefig(reports("figures") / "figure2.png", **charts.PRINT)
 differences.round(4).to_csv(reports("tables") / "figure2.csv", index=False)
 keys = mean.index.map("{0[0]} minus {0[1]}, {0[2]}".format)
 numbers = mean[columns].set_axis(keys).round(4).to_dict(orient="index")
 text = json.dumps(numbers, indent=2) + "\n"
 (reports("metrics") / "figure2.json").write_text(text)
+figure.savefig(reports("figures") / "figure2.png", **charts.PRINT)
 
 # %% [markdown]
 # ## What we learned

@@ -240,13 +240,13 @@ import json
 
 from miewid_lib.paths import reports
 
-figure.savefig(reports("figures") / "figure3.png", **charts.PRINT)
 curve.round(4).to_csv(reports("tables") / "figure3.csv", index=False)
 steps = pd.concat([gains, flattens]).round(4)
 steps.to_csv(reports("tables") / "figure3_steps.csv", index=False)
 points = overall.set_index("n_own")[["chance_top1", "top1", "top5"]].round(4)
 text = json.dumps(points.to_dict(orient="index"), indent=2) + "\n"
 (reports("metrics") / "figure3.json").write_text(text)
+figure.savefig(reports("figures") / "figure3.png", **charts.PRINT)
 
 # %% [markdown]
 # ## What we learned

@@ -198,11 +198,11 @@ import json
 from miewid_lib.paths import reports
 
 asked.to_csv(ROOT / "data" / "per_query_backbones.csv", index=False)
-figure.savefig(reports("figures") / "figure4.png", **charts.PRINT)
 differences.round(4).to_csv(reports("tables") / "figure4.csv", index=False)
 numbers = mean[columns].set_axis(mean.index.map("{0[0]} minus {0[1]}".format))
 text = json.dumps(numbers.round(4).to_dict(orient="index"), indent=2) + "\n"
 (reports("metrics") / "figure4.json").write_text(text)
+figure.savefig(reports("figures") / "figure4.png", **charts.PRINT)
 
 # %% [markdown]
 # ## What we learned

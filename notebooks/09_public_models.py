@@ -173,10 +173,10 @@ import json
 
 from miewid_lib.paths import reports
 
-differences.round(4).to_csv(reports("tables") / "public_models.csv", index=False)
 metrics = overall.set_index("model")[["chance_top1", "top1", "top5", "map"]].round(4)
 text = json.dumps(metrics.to_dict(orient="index"), indent=2) + "\n"
 (reports("metrics") / "public_models.json").write_text(text)
+differences.round(4).to_csv(reports("tables") / "public_models.csv", index=False)
 
 # %% [markdown]
 # ## What we learned

@@ -329,10 +329,10 @@ import json
 from miewid_lib.paths import reports
 
 whole = pd.DataFrame(calibrations).merge(scores, on="species", how="outer", suffixes=("_half", ""))
-whole.round(4).to_csv(reports("tables") / "your_animals.csv", index=False)
 metrics = scores.set_index("species")[["balanced_accuracy", "auc"]].round(4)
 text = json.dumps(metrics.to_dict(orient="index"), indent=2) + "\n"
 (reports("metrics") / "your_animals.json").write_text(text)
+whole.round(4).to_csv(reports("tables") / "your_animals.csv", index=False)
 
 # %% [markdown]
 # ## What we learned

@@ -269,9 +269,9 @@ import json
 
 from miewid_lib.paths import reports
 
-verdicts.round(2).to_csv(folder / "claims.csv", index=False)
 counted = verdicts["verdict"].value_counts().sort_index().to_dict()
 (reports("metrics") / "claims.json").write_text(json.dumps(counted, indent=2) + "\n")
+verdicts.round(2).to_csv(folder / "claims.csv", index=False)
 
 # %% [markdown]
 # ## What we learned

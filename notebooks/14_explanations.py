@@ -357,13 +357,13 @@ import json
 from miewid_lib.charts import PRINT
 from miewid_lib.paths import reports
 
-figure.savefig(reports("figures") / "explanations.png", **PRINT)
 out = pd.concat(tables, ignore_index=True)
 out.round(4).to_csv(reports("tables") / "explanations.csv", index=False)
 means = out[out["species"] == "mean"].round(4)
 means.index = means["model_a"] + " minus " + means["model_b"]
 numbers = means[columns].to_dict(orient="index")
 (reports("metrics") / "explanations.json").write_text(json.dumps(numbers, indent=2) + "\n")
+figure.savefig(reports("figures") / "explanations.png", **PRINT)
 
 # %% [markdown]
 # ## What we learned

@@ -89,6 +89,10 @@ def test_at_most_one_function_and_no_class(nb):
     assert not [n.name for n in nodes if isinstance(n, ast.ClassDef)]
 
 
+def test_no_cell_ends_by_showing_how_many_letters_it_wrote(nb):
+    assert not [cell for cell in working_cells(nb) if ".write_text(" in lines(cell)[-1]]
+
+
 def test_tags_are_from_the_closed_list(nb):
     assert {tag for cell in nb.cells for tag in pages.tags(cell)} <= TAGS
 
