@@ -4,7 +4,6 @@ Network time is when at least one loop that trains or applies a network showed i
 The rest is drawing, decoding, splits, bootstrap, figures, the start of kernels, DVC and weaving.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -62,8 +61,8 @@ def watch(command: list[str], folder: Path) -> list[tuple[float, str]]:
     """
     lines, rest = [], b""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    environment = os.environ | {"PYTHONPATH": str(folder)}
-    with subprocess.Popen(command, cwd=folder, env=environment, **pipes) as process:
+    variables = scales.environment(folder)
+    with subprocess.Popen(command, cwd=folder, env=variables, **pipes) as process:
         while chunk := process.stdout.read1(65536):
             *whole, rest = re.split(rb"[\r\n]", rest + chunk)
             lines += [(time.perf_counter(), line.decode(errors="replace")) for line in whole]

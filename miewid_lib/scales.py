@@ -51,6 +51,19 @@ def workspace(scale: str, folder: Path, photos: Path | None = None) -> Path:
     return folder
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Variables for a command in a workspace: this Python, and the library of that folder.
+
+    A kernel looks in PYTHONPATH before its own folder, so a path set by the user would lead to
+    another library, which writes elsewhere.
+    """
+    bin_folder = str(Path(sys.executable).parent)  # stages say `python`: it must be this one
+    variables = os.environ | {"HF_HUB_OFFLINE": "1"}
+    for name, first in (("PATH", bin_folder), ("PYTHONPATH", str(folder.resolve()))):
+        variables[name] = os.pathsep.join(filter(None, [first, os.environ.get(name)]))
+    return variables
+
+
 def reproduce(folder: Path, *dvc_arguments: str) -> None:
     """Run `dvc repro` in a workspace; CalledProcessError where a stage fails."""
     _dvc(folder, "repro", *dvc_arguments)
@@ -74,11 +87,8 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _dvc(folder: Path, *arguments: str) -> None:
-    bin_folder = str(Path(sys.executable).parent)  # stages say `python`: it must be this one
-    path = os.pathsep.join([bin_folder, os.environ.get("PATH", "")])
-    environment = {**os.environ, "PATH": path, "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "dvc", *arguments]
-    subprocess.run(command, cwd=folder, env=environment, check=True)
+    subprocess.run(command, cwd=folder, env=environment(folder), check=True)
 
 
 def main(argv: list[str] | None = None) -> int:

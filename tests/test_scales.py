@@ -89,3 +89,12 @@ def test_no_photo_of_a_real_animal_is_tracked():
     tracked = done.stdout.split()
     assert not [name for name in tracked if name.lower().endswith((".jpg", ".jpeg"))]
     assert not [name for name in tracked if name.startswith("reports/real/notebooks")]
+
+
+def test_a_workspace_imports_its_own_library_whatever_the_shell_says(tmp_path, monkeypatch):
+    (tmp_path / "miewid_lib.py").write_text("print('the copy')")
+    command = [sys.executable, "-P", "-c", "import miewid_lib"]  # as a kernel: no current folder
+    for shell in (str(ROOT), ""):
+        monkeypatch.setenv("PYTHONPATH", shell)
+        done = subprocess.run(command, env=scales.environment(tmp_path), capture_output=True)
+        assert done.stdout == b"the copy\n"
