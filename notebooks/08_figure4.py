@@ -85,14 +85,14 @@ pd.DataFrame(costs).T
 # %% [markdown]
 # ## Did they learn?
 #
-# Both losses on the same axes. They may be compared here, since both networks sort the same photos
-# into the same identities.
+# Both losses on the same axes, each the mean over its seeds. They may be compared here, since both
+# networks sort the same photos into the same identities.
 
 # %% alt="Loss and training top-1 by epoch for EfficientNetV2 and Swin-V2"
 from miewid_lib import figures
 
 log = pd.read_csv(folder / "log.csv").rename(columns={"run": "network"})
-logs = dict(list(log.groupby("network")))  # a line is the mean over the seeds
+logs = dict(list(log.groupby("network")))
 titles = {"loss": "loss", "top1": "training top-1 (with margin)"}
 figures.curves(log, x="epoch", y=titles, hue="network")
 
