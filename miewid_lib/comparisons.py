@@ -36,6 +36,16 @@ def compare(
     return whole[[*heads, *whole.columns.drop(heads)]]
 
 
+def by_seed(per_query: pd.DataFrame, pair: tuple[str, str], **options) -> pd.DataFrame:
+    """Mean difference of two models over the species, a row a seed: one training run against one.
+
+    per_query holds each query once a model and seed. Columns: those of `compare`, which takes the
+    options, from n_species on. Raises RetrievalError where a seed lacks one of the two models.
+    """
+    rows = {s: compare(part, [pair], **options).iloc[-1] for s, part in per_query.groupby("seed")}
+    return pd.DataFrame(rows).T.loc[:, "n_species":].infer_objects().rename_axis("seed")
+
+
 def paired_difference(
     per_query_a: pd.DataFrame,
     per_query_b: pd.DataFrame,

@@ -141,7 +141,7 @@ class _Cosines(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, unit, weight):
-        """Divide the product by the lengths of the rows, which a zero row has none of."""
+        """Divide the products by the lengths of the rows; the cosines to a zero row are 0."""
         lengths = torch.linalg.vector_norm(weight, dim=1).clamp(min=SHORTEST)  # [R]
         cosines = (unit @ weight.T).div_(lengths)
         ctx.save_for_backward(unit, weight, lengths, cosines)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from miewid_lib.comparisons import compare, paired_difference  # noqa: F401
+from miewid_lib.comparisons import by_seed, compare, paired_difference  # noqa: F401
 from miewid_lib.errors import RetrievalError
 from miewid_lib.intervals import (  # noqa: F401
     mean_over_seeds,

@@ -39,9 +39,8 @@ paper = 12.5  # published mean difference in points, over 49 species
 # ## Two averages hide the question
 #
 # Chapter 4 left us one line for each query and training run. The obvious thing is to compare means.
-# Where a model was trained with two seeds, its runs differ in the random start of the identities'
-# directions, in the order of the photos and in their variations: the gap between them is what luck
-# alone can do.
+# Two runs of one model differ in the random start of the identities' directions, in the order of
+# the photos and in their variations: the gap between them is what luck alone can do.
 
 # %%
 import pandas as pd
@@ -85,10 +84,7 @@ wider[wider["species"] == "mean"].set_index("model_b")[columns].round(3)
 # one (`single_matched` has a single run):
 
 # %%
-by_seed = {}
-for run_seed, part in per_query.groupby("seed"):
-    by_seed[run_seed] = retrieval.compare(part, pairs[1:2], **options).set_index("species")
-pd.DataFrame({s: table.loc["mean", columns[2:]] for s, table in by_seed.items()}).T.round(3)
+retrieval.by_seed(per_query, pairs[1], **options)[columns[2:]].round(3)
 
 # %% [markdown]
 # ## Figure 1
@@ -121,7 +117,7 @@ figure
 # `single_matched` answers: the same networks with a minimum of steps, which gives the small species
 # many more epochs (a species that has them already keeps the network of its first seed). Is that
 # enough? Compare how low each run got on its *own* training photos, and by what fraction its loss
-# still fell in the last quarter of its epochs.
+# still fell in its last quarter.
 
 # %%
 folders = {name: ROOT / "data" / "models" / name for name in ("single", "single_matched")}
@@ -140,9 +136,8 @@ ends.assign(last_fall=1 - ends["loss"] / earlier).unstack().round(2)
 # %% [markdown]
 # The loss of different species cannot be compared (more identities make it larger), but the two
 # runs of one species can: where more steps brought it far down, the first run was stopped too
-# early. A small last fall is no sign that a network was done, since steps become shorter towards
-# the end of every run; a negative one is a loss that rose a little. Whether the minimum of steps is
-# enough, this table cannot say.
+# early. A small last fall does not say that a network was done, since steps become shorter towards
+# the end of every run. So the table cannot tell whether the minimum of steps is enough.
 #
 # Now what joining is worth against either rival, species by species.
 
@@ -153,23 +148,21 @@ verdict.pivot(index="species", columns="model_b", values="difference").round(3)
 # %% [markdown]
 # If there is an advantage in the first column that vanishes in the second, it was a matter of
 # patience. If it stays, and the networks of the second column know their own photos well, more
-# steps are no likely explanation. If it shrinks, part of it was patience, and the rest is what
-# joining may be worth; read that rest with *both* intervals above. The joint network took more
-# steps than any of them, but spread over the photos of all species.
+# steps are no likely explanation. If it shrinks, part of it was patience; read the rest with *both*
+# intervals above. The joint network took more steps than any of them, but spread over all species.
 #
 # ## A question of your own
 #
 # Would still more patience close the gap? DVC answers without touching the book: `dvc exp run -S
 # train.min_steps=300 -s train@single_matched evaluate figure1` runs just these three stages with
-# more steps. `dvc exp show --only-changed` then shows that run below this one: look at
+# more steps. `dvc exp show --only-changed` shows that run below this one:
 # `multispecies_minus.single_matched.difference`.
 #
 # ## Where does joining help most?
 #
-# The paper, which compares with equal epochs, finds the largest gains where photos are few. Here is
-# the rank correlation of the gain with the number of annotations, for both comparisons; a clearly
-# negative one would agree with the paper. With few species a value near zero says nothing either
-# way: chapter 12 gives its interval.
+# The paper, with equal epochs, finds the largest gains where photos are few. A clearly negative
+# rank correlation of gain and number of annotations would agree. With few species a value near zero
+# says nothing either way: chapter 12 gives its interval.
 
 # %%
 gain = differences[differences["species"] != "mean"].dropna(subset="difference")

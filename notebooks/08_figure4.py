@@ -143,10 +143,7 @@ mean[["a", "b", *columns]].round(3)
 # other:
 
 # %%
-by_seed = {}
-for run_seed, part in asked.groupby("seed"):
-    by_seed[run_seed] = retrieval.compare(part, pairs[:1], **options).set_index("species")
-pd.DataFrame({s: rows.loc["mean", columns[2:]] for s, rows in by_seed.items()}).T.round(3)
+retrieval.by_seed(asked, pairs[0], **options)[columns[2:]].round(3)
 
 # %% [markdown]
 # If the sign changes from row to row, the draw of the first weights decides who wins at least as

@@ -741,3 +741,21 @@ def test_compare_holds_every_pair_and_metric():
 def test_compare_names_the_models_it_knows():
     with pytest.raises(RetrievalError, match="no queries of 'r'; there are p"):
         retrieval.compare(scored("p", [1, 1, 1, 0]), [("p", "r")], seed=0)
+
+
+def test_by_seed_compares_one_run_with_one():
+    hits = {0: ([1, 1, 1, 0], [0, 1, 0, 0]), 3: ([0, 1, 0, 0], [0, 1, 0, 1])}
+    table = pd.concat(
+        scored(model, side).assign(seed=seed)
+        for seed, sides in hits.items()
+        for model, side in zip("pq", sides, strict=True)
+    )
+    found = retrieval.by_seed(table, ("p", "q"), seed=0, n_bootstrap=20)
+    assert found["difference"].to_dict() == {0: 0.5, 3: -0.25}
+    assert found["n_queries"].tolist() == [4, 4]
+    run = table[table["seed"] == 3]
+    alone = retrieval.compare(run, [("p", "q")], seed=0, n_bootstrap=20).iloc[-1]
+    assert found.loc[3].to_dict() == alone[found.columns].to_dict()
+    with pytest.raises(RetrievalError, match="no queries of 'q'; there are p"):
+        half = table[(table["model"] == "p") | (table["seed"] == 0)]
+        retrieval.by_seed(half, ("p", "q"), seed=0)
