@@ -1,4 +1,4 @@
-"""Several training runs at once, each in a process of its own.
+"""Several training runs at once, each in a process of its own, and what a process keeps.
 
 Small networks leave threads waiting for each other: two runs with a thread each finish a third
 sooner than one after the other with two threads.
@@ -36,3 +36,15 @@ def settle(threads: int) -> None:
     torch.set_num_threads(threads)
     if sys.platform == "linux":  # no worker outlives the page
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def keep_memory() -> None:
+    """Keep what this process frees, up to 2 GB, for its next request (glibc; elsewhere nothing).
+
+    Each step of a network asks for the same large blocks again. By default they go back to the
+    system in between, and clearing them anew costs a small network up to a tenth of its time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from the heap, too
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD, in bytes

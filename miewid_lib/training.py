@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from miewid_lib import checkpoints, distributed, images, losses, models
+from miewid_lib import checkpoints, distributed, images, losses, models, parallel
 
 SAVE_EVERY_S = 15.0  # a checkpoint costs a tenth of a second; more often would be felt
 
@@ -111,6 +111,7 @@ def embed(net: models.EmbeddingNet, crops: np.ndarray, *, batch_size: int = 64) 
 
     Under torch.distributed each rank embeds every n-th photo, and all get all of them.
     """
+    parallel.keep_memory()
     device = next(net.parameters()).device
     was_training = net.training
     net.eval().to(memory_format=torch.channels_last)
@@ -145,6 +146,7 @@ def _epoch(
     parts: int,
 ) -> dict:
     """One step a pair of `_varied`; mean loss and training top-1 over all ranks."""
+    parallel.keep_memory()
     system.train()
     system["net"].train(not frozen)
     losses_seen, hits, n = [], 0, 0

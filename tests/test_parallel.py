@@ -1,6 +1,8 @@
 """Jobs in processes of their own: order, threads, errors, and nobody left behind."""
 
 import os
+import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -73,3 +75,25 @@ def running(process: Path) -> bool:
         return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+REQUESTS = """
+import resource
+from miewid_lib import parallel
+keep and parallel.keep_memory()
+for _ in range(20):
+    bytearray(64 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt belongs to glibc")
+def test_freed_memory_is_kept_for_the_next_request():
+    """Each page of fresh memory is a fault: 64 MB twenty times, or once."""
+    faults = {}
+    for keep in (False, True):
+        code = f"keep = {keep}\n{REQUESTS}"
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        faults[keep] = int(run.stdout)
+    pages = (64 << 20) // resource.getpagesize()
+    assert faults[False] - faults[True] > 10 * pages
