@@ -54,6 +54,9 @@ def _wildlife(folder, n):
 
 
 def _bare(folder, n):
+    from miewid_lib import parallel
+
+    parallel.keep_memory()  # as `embed` does
     net = network().eval().to(memory_format=torch.channels_last)
     photos = net.normalise(torch.from_numpy(_crops(n)).permute(0, 3, 1, 2).float() / 255)
     batches = photos.contiguous(memory_format=torch.channels_last).split(64)

@@ -52,8 +52,9 @@ def _ours(folder, n, size_px):
 
 
 def _bare(folder, n, size_px):
-    from miewid_lib import embedding
+    from miewid_lib import embedding, parallel
 
+    parallel.keep_memory()  # as `embed` does
     net = network().eval().to(memory_format=torch.channels_last)
     largest = embedding.batch_size(size_px)
     pixels = np.random.default_rng(0).random((largest, 3, size_px, size_px), np.float32)

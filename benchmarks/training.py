@@ -173,6 +173,9 @@ def _wildlife(folder, n, epochs, seed):
 
 def _bare(*, reduced: bool):
     def prepare(folder, n, epochs, seed):
+        from miewid_lib import parallel
+
+        parallel.keep_memory()  # as `fit` does
         crops, _ = _read(folder)
         net = network(seed).to(memory_format=torch.channels_last)
         photos = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
