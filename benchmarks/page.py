@@ -47,7 +47,7 @@ def summary(folder: Path) -> str:
                 ratio = f"{side['ours_over_this']:.2f}"
                 lines.append(f"| {case} | {size} | {name} | {ratio} | {memory} |")
     facts = report["machine"]
-    return "\n".join(lines) + f"\n\nOne run of `make benchmark` on {_cores(facts)}."
+    return "\n".join(lines) + f"\n\nEach case is one run of `make benchmark` on {_cores(facts)}."
 
 
 def fill_readme(folder: Path, path: Path) -> None:
