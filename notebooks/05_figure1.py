@@ -52,10 +52,10 @@ means = per_query.groupby(["model", "seed", "species"])["top1"].mean().unstack("
 means.mean(axis=1).rename("top1").to_frame().round(3)
 
 # %% [markdown]
-# So each query first gets its mean over the seeds. And all models answered the *same* queries, some
-# of which are hard for everyone. Comparing query by query removes that common part: we take the
-# difference for each query, average it within a species, and then over species. The interval draws
-# identities again, for both models at once.
+# So each query first gets its mean over the seeds. All models answered the *same* queries, some of
+# which are hard for everyone. Comparing query by query removes that common part: we average the
+# difference of each query within a species, and then over species. The interval draws identities
+# again, for both models at once.
 
 # %%
 from miewid_lib import retrieval
@@ -137,9 +137,10 @@ ends.assign(last_fall=1 - ends["loss"] / earlier).unstack().round(2)
 # The loss of different species cannot be compared (more identities make it larger), but the two
 # runs of one species can: where more steps brought it far down, the first run was stopped too
 # early. A small last fall does not say that a network was done, since steps become shorter towards
-# the end of every run. So the table cannot tell whether the minimum of steps is enough.
+# the end of every run; a negative one is a loss that rose. The table cannot tell whether the
+# minimum of steps is enough.
 #
-# Now what joining is worth against either rival, species by species.
+# Now against either rival, species by species:
 
 # %%
 verdict = differences[differences["model_b"].isin(["single", "single_matched"])]
