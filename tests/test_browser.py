@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from miewid_lib.paths import ROOT
 
@@ -188,8 +189,9 @@ def listens(port):
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """JupyterLab in a copy of what chapter 12 needs; its address and the copy."""
-    needed = ["data/per_query.csv", "data/split.csv", "data/new_species.csv", "reports/tables"]
-    if missing := [name for name in needed if not (ROOT / name).exists()]:
+    deps = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["claims"]["deps"]
+    data = [name for name in deps if name.startswith("data/")]
+    if missing := [name for name in [*data, "reports/tables"] if not (ROOT / name).exists()]:
         pytest.skip(f"chapter 12 needs {missing[0]}, run dvc repro")
     root = tmp_path_factory.mktemp("lab")
     for name in ("miewid_lib", "reports/tables"):
@@ -197,7 +199,7 @@ def lab(tmp_path_factory):
     (root / "reports" / "tables" / "claims.csv").unlink(missing_ok=True)  # chapter 12 writes it
     for folder in ("data", "notebooks"):
         (root / folder).mkdir()
-    files = [*needed[:3], "notebooks/12_claims.py", "notebooks/12_claims.ipynb", "jupytext.toml"]
+    files = [*data, "notebooks/12_claims.py", "notebooks/12_claims.ipynb", "jupytext.toml"]
     for name in files:
         shutil.copyfile(ROOT / name, root / name)
     with socket.socket() as free:
